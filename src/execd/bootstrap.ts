@@ -26,6 +26,17 @@ export interface DaemonConfig {
   readonly supervisor: 'external' | 'self'
   /** True when ending pid 1 ends every process (own pid namespace). */
   readonly ownPidNamespace: boolean
+  // H5 (namespace engine) needs, with `wrap`:
+  // 1. hostRunDirectory: the same directory as the connector sees it (the sandbox has it bound at runDirectory, e.g.
+  //    /run/anyplace). Outside it may be longer than a unix address holds (107 bytes): connect through a short
+  //    /proc/self/fd/N path or chdir. A stale socket there is no daemon.
+  // 2. peer check: the connector's uid may be unmapped inside (65534), when root starts a sandbox that runs as another uid.
+  //    So with hostRunDirectory set, leave SO_PEERCRED out: the directory is 0700 outside and the commands share our uid.
+  // 3. what `wrap` runs becomes pid 1 of the pid namespace; descriptors it needs must be 0, 1, 2 or inheritable; it must not
+  //    need /proc/1 of the host, /home or the client's files. The interpreter inside is at the same path as outside
+  //    (sys.executable under /usr). `wrap` ends non-zero with one line on stderr when the place could not be built.
+  // 4. run/*.pid hold pids as seen inside; the namespace engine records the host's pids itself.
+  readonly hostRunDirectory?: string | undefined
 }
 
 /** Sources of the daemon's modules, joined into the bundle that the loader reads from its stdin. */
