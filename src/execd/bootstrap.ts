@@ -1,12 +1,17 @@
-/** Placeholder for the interface; being written. */
+import { readFile } from 'node:fs/promises'
+import { once } from 'node:events'
+import { AnyplaceError } from '../spec/index.ts'
 import type { CallOptions, Channel } from '../spec/index.ts'
 
 /** What the daemon of one sandbox is told when it starts. Sent on stdin, never in argv or the environment. */
 export interface DaemonConfig {
   readonly sandboxId: string
-  /** Absolute, inside the sandbox: holds the socket, the expiry and the pid file. Made 0700. */
+  /**
+   * Absolute path as the connector sees it: holds the socket, the lock, the log and the pid files (`supervisor.pid`,
+   * `execd.pid`: pid and start time). Made 0700. With `wrap` it need not be visible inside.
+   */
   readonly runDirectory: string
-  /** Absolute. Made when missing, owned by the user. */
+  /** Absolute, as the daemon sees it. Made when missing, and then owned by the user. */
   readonly workdir: string
   /** `uid`, `uid:gid`, `name` …; undefined: the daemon's own user. */
   readonly user?: string | undefined
@@ -18,48 +23,186 @@ export interface DaemonConfig {
   readonly maxExpiresAtMs: number
   readonly idleTimeoutMs?: number | undefined
   readonly journalBytes: number
-  /** Absolute directory on a disk where journals beyond 1 MiB spill. Undefined: they stay in memory. */
+  /** Absolute directory on a disk, as the daemon sees it, where journals beyond 1 MiB spill. Undefined: they stay in memory. */
   readonly journalDirectory?: string | undefined
-  /**
-   * `external`: pid 1 of the place is already our supervisor (containers). `self`: the daemon starts one.
-   */
+  /** `external`: pid 1 of the place is already our supervisor (containers). `self`: the connector starts one. */
   readonly supervisor: 'external' | 'self'
   /** True when ending pid 1 ends every process (own pid namespace). */
   readonly ownPidNamespace: boolean
-  // H5 (namespace engine) needs, with `wrap`:
-  // 1. hostRunDirectory: the same directory as the connector sees it (the sandbox has it bound at runDirectory, e.g.
-  //    /run/anyplace). Outside it may be longer than a unix address holds (107 bytes): connect through a short
-  //    /proc/self/fd/N path or chdir. A stale socket there is no daemon.
-  // 2. peer check: the connector's uid may be unmapped inside (65534), when root starts a sandbox that runs as another uid.
-  //    So with hostRunDirectory set, leave SO_PEERCRED out: the directory is 0700 outside and the commands share our uid.
-  // 3. what `wrap` runs becomes pid 1 of the pid namespace; descriptors it needs must be 0, 1, 2 or inheritable; it must not
-  //    need /proc/1 of the host, /home or the client's files. The interpreter inside is at the same path as outside
-  //    (sys.executable under /usr). `wrap` ends non-zero with one line on stderr when the place could not be built.
-  // 4. run/*.pid hold pids as seen inside; the namespace engine records the host's pids itself.
-  readonly hostRunDirectory?: string | undefined
 }
 
-/** Sources of the daemon's modules, joined into the bundle that the loader reads from its stdin. */
-export declare function daemonBundle(): Promise<Uint8Array>
+const MODULES = [
+  'connector',
+  'supervisor',
+  'daemon',
+  'loop',
+  'wire',
+  'journal',
+  'streams',
+  'processes',
+  'keepers',
+  'trees',
+  'users',
+  'file_jobs',
+  'files',
+  'archive',
+  'tar',
+  'stats',
+] as const
+
+// Reads exactly N bytes, so that the frames behind the source stay in the pipe; `python3 -` would swallow them.
+const LOADER = `import os,sys
+if sys.version_info<(3,9):
+ os.write(2,b"anyplace-execd: Python 3.9 or later is needed\\n");os._exit(78)
+n=int(sys.argv[1]);b=bytearray()
+while len(b)<n:
+ c=os.read(0,n-len(b))
+ if not c:os._exit(74)
+ b+=c
+p={};i=0
+while i<n:
+ j=b.index(b"\\n",i);k,l=bytes(b[i:j]).split(b" ");l=int(l);p[k]=bytes(b[j+1:j+1+l]);i=j+2+l
+import _frozen_importlib as f
+class F:
+ @staticmethod
+ def find_spec(name,path=None,target=None):
+  if b"module:"+name.encode() in p:return f.ModuleSpec(name,F)
+ @staticmethod
+ def create_module(spec):return None
+ @staticmethod
+ def exec_module(m):exec(compile(p[b"module:"+m.__name__.encode()],"execd/"+m.__name__+".py","exec"),m.__dict__)
+sys.meta_path.insert(0,F)
+import connector
+(connector.heir if p.get(b"role")==b"heir" else connector.main)(p)
+`
+
+let modules: Promise<ReadonlyMap<string, string>> | undefined
+
+function sources(): Promise<ReadonlyMap<string, string>> {
+  modules ??= Promise.all(
+    MODULES.map(
+      async (name) => [name, await readFile(new URL(`./daemon/${name}.py`, import.meta.url), 'utf8')] as const,
+    ),
+  ).then((entries) => new Map(entries))
+  return modules
+}
+
+/** How a connector behaves. */
+export interface BootstrapOptions extends CallOptions {
+  /** Start the daemon when its socket does not answer; otherwise that is `sandbox-gone`. */
+  readonly start: boolean
+  /**
+   * argv (the first an absolute path) that starts the supervisor and the daemon, such as bwrap and its options; the
+   * Python command follows it. Descriptors 0, 10 and 11 must be passed on.
+   */
+  readonly wrap?: readonly string[] | undefined
+  /** The interpreter, as the daemon sees it. @default 'python3' */
+  readonly python?: string | undefined
+}
+
+/** Everything that a connector reads before the frames: the daemon's modules, the config, what to do. */
+export async function bootstrapInput(config: DaemonConfig, options: BootstrapOptions): Promise<Uint8Array> {
+  const parts: [string, string][] = []
+  for (const [name, text] of await sources()) parts.push([`module:${name}`, text])
+  parts.push(
+    ['run_directory', config.runDirectory],
+    ['start', options.start ? '1' : '0'],
+    ['supervisor', config.supervisor],
+    ['wrap', (options.wrap ?? []).join('\0')],
+    ['python', options.python ?? 'python3'],
+    ['loader', LOADER],
+    ['config', JSON.stringify(config)],
+  )
+  const chunks: Buffer[] = []
+  for (const [name, text] of parts) {
+    const bytes = Buffer.from(text)
+    chunks.push(Buffer.from(`${name} ${bytes.length}\n`), bytes, Buffer.from('\n'))
+  }
+  return Buffer.concat(chunks)
+}
+
+/** argv of a connector that reads `inputBytes` of bootstrap from its stdin. */
+export function connectorArgv(inputBytes: number, python = 'python3'): readonly string[] {
+  return [python, '-I', '-S', '-c', LOADER, String(inputBytes)]
+}
 
 /**
- * argv that starts a connector: it reads the bundle and the config from stdin (`bootstrapInput`), starts the daemon unless
- * its socket answers, hands its own stdin and stdout to it and waits. `start: false` never starts one.
+ * Source of the supervisor that runs as pid 1 of a container: `python3 -I -S -c SOURCE EXPIRES_AT_MS MAX_EXPIRES_AT_MS
+ * RUN_DIRECTORY`. It ends, and the container with it, when the time is up or the daemon has ended.
  */
-export declare function connectorArgv(bundleBytes: number): readonly string[]
+export async function supervisorSource(): Promise<string> {
+  const text = (await sources()).get('supervisor') ?? ''
+  return `${text}
 
-/** Everything that a connector reads before the frames. */
-export declare function bootstrapInput(
-  config: DaemonConfig,
-  options: { readonly start: boolean; readonly wrap?: readonly string[] },
-): Promise<Uint8Array>
+import sys
+run = sys.argv[3]
+os.makedirs(run, 0o700, exist_ok=True)
+expiry = os.open(run + "/expiry", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def moment(ms):
+    return boot_ms() + int(ms) - now_ms()
+supervise(moment(sys.argv[1]), moment(sys.argv[2]), expiry, None, run + "/execd.pid")
+`
+}
 
-/** Runs a connector through `run` and writes the bootstrap to it; the channel then carries frames. */
-export declare function bootstrap(
+/**
+ * Runs a connector through `run` and gives its channel, which then carries frames.
+ *
+ * @throws `no-exec-daemon` when there is no Python 3.9 or later; `sandbox-gone` when `start` is false and no daemon runs
+ */
+export async function bootstrap(
   run: (argv: readonly string[], options: CallOptions) => Promise<Channel>,
   config: DaemonConfig,
-  options: CallOptions & { readonly start: boolean; readonly wrap?: readonly string[] },
-): Promise<Channel>
+  options: BootstrapOptions,
+): Promise<Channel> {
+  const input = await bootstrapInput(config, options)
+  const python = options.wrap === undefined ? options.python : undefined
+  let channel: Channel
+  try {
+    channel = await run(connectorArgv(input.length, python), { signal: options.signal })
+  } catch (error) {
+    if (AnyplaceError.is(error, 'command-not-found')) throw noDaemon('python3 was not found', error)
+    throw error
+  }
+  try {
+    channel.stdin.on('error', () => undefined) // the exit below says why
+    channel.stdin.write(input)
+    const errors: Buffer[] = []
+    const collect = (chunk: Buffer): void => void (errors.length < 64 && errors.push(chunk))
+    channel.stderr.on('data', collect)
+    const abort = new AbortController()
+    const signal = options.signal ? AbortSignal.any([options.signal, abort.signal]) : abort.signal
+    const first = await Promise.race([
+      once(channel.stdout, 'readable', { signal }).then(() => (channel.stdout.readableLength > 0 ? 'ready' : 'ended')),
+      channel.exit.then(() => 'ended' as const),
+    ]).finally(() => abort.abort())
+    if (first === 'ready') return channel
+    const exit = await channel.exit
+    // stderr may still be on its way when the exit is known
+    await Promise.race([once(channel.stderr, 'close'), new Promise((done) => setTimeout(done, 200))]).catch(
+      () => undefined,
+    )
+    throw startFailure(exit.exitCode, Buffer.concat(errors).toString('utf8').trim().slice(-1500))
+  } catch (error) {
+    await channel.close()
+    if (options.signal?.aborted && !AnyplaceError.is(error)) {
+      throw new AnyplaceError('cancelled', 'Connecting to the exec daemon was cancelled', { cause: error })
+    }
+    throw error
+  }
+}
 
-/** One argv string with the source of the supervisor that runs as pid 1 of a container (python3 -c …). */
-export declare function supervisorSource(): Promise<string>
+function startFailure(exitCode: number | null, text: string): AnyplaceError {
+  if (exitCode === 126 || exitCode === 127 || exitCode === 78) return noDaemon(text || `exit code ${exitCode}`)
+  if (exitCode === 75) return new AnyplaceError('sandbox-gone', 'The exec daemon of the sandbox does not run any more')
+  return new AnyplaceError(
+    'no-exec-daemon',
+    `The exec daemon did not start (exit code ${exitCode}): ${text || 'no message'}`,
+  )
+}
+
+function noDaemon(why: string, cause?: unknown): AnyplaceError {
+  return new AnyplaceError('no-exec-daemon', `No exec daemon can run there: ${why}`, {
+    hint: 'use an image with Python 3.9 or later',
+    cause,
+  })
+}

@@ -1,0 +1,473 @@
+"""The exec daemon: one event loop, its clients, and what they may ask."""
+import os
+import sys
+import time
+
+import _signal
+import _socket
+import keepers
+import supervisor
+import trees
+import users
+import wire
+from loop import Loop
+from processes import SIGNALS, ProcessTable
+from streams import Sink, Source
+from wire import Refused
+
+FULL_BYTES = 1024 * 1024
+READ_BYTES = 256 * 1024
+
+
+class Connection:
+    """One client: its frames in, its frames out, its streams."""
+
+    def __init__(self, daemon, sock, fd_in, fd_out):
+        self.daemon, self.sock, self.fd_in, self.fd_out = daemon, sock, fd_in, fd_out
+        self.loop = daemon.loop
+        self.buffer = bytearray()
+        self.queue = []
+        self.queued = 0
+        self.dirty = False
+        self.blocked = False
+        self.closed = False
+        self.readers = {}  # stream id -> Reader or Source: daemon to client
+        self.sinks = {}  # stream id -> Sink: client to daemon
+        self.follows = {}  # request id -> Follow
+        self.jobs = {}  # request id -> something with cancel()
+        self.stalled = []  # readers that wait for room in the queue
+        os.set_blocking(fd_in, False)
+        os.set_blocking(fd_out, False)
+        self.loop.watch(fd_in, self.readable, read=True)
+        self.loop.watch(sock.fileno(), self.hung_up, read=True)
+        self.queue.append(wire.MAGIC)
+        self.send(wire.HELLO, 0, wire.dumps(daemon.hello()))
+
+    # -- out
+
+    def send(self, kind, ident, payload=b""):
+        if self.closed:
+            return
+        self.queue.append(wire.HEADER.pack(len(payload), kind, ident) + payload)
+        self.queued += 9 + len(payload)
+        if not self.dirty:
+            self.dirty = True
+            self.loop.after.append(self.flush)
+
+    def send_data(self, ident, offset, data):
+        if self.closed:
+            return
+        self.queue.append(wire.HEADER.pack(8 + len(data), wire.DATA, ident) + wire.OFFSET.pack(offset))
+        self.queue.append(data)
+        self.queued += 17 + len(data)
+        if not self.dirty:
+            self.dirty = True
+            self.loop.after.append(self.flush)
+
+    def is_full(self):
+        return self.queued >= FULL_BYTES
+
+    def waiting(self, reader):
+        if reader not in self.stalled:
+            self.stalled.append(reader)
+
+    def flush(self, _events=0):
+        self.dirty = False
+        if self.closed:
+            return
+        queue = self.queue
+        while queue:
+            try:
+                done = os.writev(self.fd_out, queue[:128])
+            except BlockingIOError:
+                if not self.blocked:
+                    self.blocked = True
+                    self.loop.watch(self.fd_out, self.flush, write=True)
+                return
+            except OSError:
+                return self.close()
+            self.queued -= done
+            count = 0
+            for part in queue:
+                if done < len(part):
+                    break
+                done -= len(part)
+                count += 1
+            del queue[:count]
+            if done:
+                queue[0] = memoryview(queue[0])[done:]
+        self.queued = 0
+        if self.blocked:
+            self.blocked = False
+            self.loop.unwatch(self.fd_out)
+        if self.stalled:  # in turn, so that one flood does not take all the room
+            stalled, self.stalled = self.stalled, []
+            for reader in stalled:
+                reader.pump()
+
+    # -- in
+
+    def hung_up(self, _events):
+        self.close()
+
+    def readable(self, _events):
+        try:
+            data = os.read(self.fd_in, READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            return self.close()
+        self.daemon.active()
+        buffer = self.buffer
+        buffer += data
+        at = 0
+        size = len(buffer)
+        try:
+            while size - at >= 9:
+                length, kind, ident = wire.HEADER.unpack_from(buffer, at)
+                if length > wire.MAX_PAYLOAD:
+                    raise Refused("protocol-error", "a frame of %d bytes" % length)
+                if size - at - 9 < length:
+                    break
+                payload = bytes(memoryview(buffer)[at + 9 : at + 9 + length])
+                at += 9 + length
+                self.frame(kind, ident, payload)
+                if self.closed:
+                    return
+        except (Refused, ValueError, KeyError, TypeError, UnicodeError, RecursionError):
+            return self.close()  # a client that breaks the protocol is cut off; what it started runs on
+        if at:
+            del buffer[:at]
+
+    def frame(self, kind, ident, payload):
+        if kind == wire.REQUEST:
+            self.request(ident, wire.loads(payload))
+        elif kind == wire.DATA:
+            sink = self.sinks.get(ident)
+            if sink is not None:
+                sink.data(wire.OFFSET.unpack_from(payload)[0], payload[8:])
+        elif kind == wire.WINDOW:
+            reader = self.readers.get(ident)
+            if reader is not None:
+                reader.window(wire.OFFSET.unpack_from(payload)[0])
+        elif kind == wire.END:
+            sink = self.sinks.get(ident)
+            if sink is not None:
+                sink.end()
+        elif kind == wire.RESET:
+            sink = self.sinks.get(ident)
+            if sink is not None:
+                sink.reset()
+            reader = self.readers.get(ident)
+            if reader is not None:
+                reader.drop()
+        elif kind == wire.PING:
+            self.send(wire.PONG, 0, payload[:8])
+        elif kind == wire.NOTIFICATION:
+            self.notification(wire.loads(payload))
+        elif kind != wire.PONG:
+            raise Refused("protocol-error", "unknown frame type %d" % kind)
+
+    def request(self, ident, message):
+        def answer(ok=None, refused=None):
+            body = {"ok": ok} if refused is None else {"error": refused.error}
+            self.send(wire.RESPONSE, ident, wire.dumps(body))
+
+        try:
+            handler = HANDLERS.get(message.get("op"))
+            if handler is None:
+                raise Refused("unsupported", "this exec daemon does not know the request %s" % wire.quoted(str(message.get("op"))))
+            handler(self.daemon, self, ident, message, answer)
+        except Refused as refused:
+            answer(refused=refused)
+        except OSError as error:
+            answer(refused=wire.from_os_error(error))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            answer(refused=Refused("invalid-argument", "a malformed request: %r" % (error,)))
+
+    def notification(self, message):
+        op = message.get("op")
+        if op == "release":
+            process = self.daemon.table.processes.get(message.get("processId"))
+            if process is not None:
+                self.daemon.table.release(process)
+        elif op == "unfollow":
+            follow = self.follows.get(message.get("request"))
+            if follow is not None:
+                follow.drop()
+        elif op == "cancel":
+            job = self.jobs.get(message.get("request"))
+            if job is not None:
+                job.cancel()
+
+    def close(self):
+        if self.closed:
+            return
+        self.closed = True
+        for fd in (self.fd_in, self.fd_out, self.sock.fileno()):
+            self.loop.unwatch(fd)
+        for job in tuple(self.jobs.values()):
+            job.cancel()
+        self.daemon.table.connection_lost(self)
+        self.queue = []
+        self.stalled = []
+        os.close(self.fd_in)
+        os.close(self.fd_out)
+        self.sock.close()
+        self.daemon.connections.discard(self)
+        self.daemon.active()
+
+
+class Daemon:
+    def __init__(self, config, listener_fd, expiry_fd, lifeline, any_peer):
+        self.config = config
+        self.loop = Loop()
+        Sink.loop = Source.loop = self.loop
+        self.any_peer = any_peer
+        self.expiry_fd = expiry_fd
+        self.listener = _socket.socket(fileno=listener_fd)
+        self.listener.setblocking(False)
+        os.set_inheritable(listener_fd, False)
+        os.set_inheritable(expiry_fd, False)
+        self.connections = set()
+        self.oom_file = find_oom_file()
+        wall, boot = supervisor.now_ms(), supervisor.boot_ms()
+        self.expires = boot + config["expiresAtMs"] - wall
+        self.max_expires = boot + config["maxExpiresAtMs"] - wall
+        self.last_active = time.monotonic()
+        self.pool = keepers.KeeperPool(self.loop, [listener_fd, expiry_fd] + ([lifeline] if lifeline is not None else []))
+        user = users.resolve(config.get("user"))
+        self.prepare_workdir(user)
+        self.table = ProcessTable(self.loop, self.pool, config, user, self.base_env(), self.oom_kills)
+        self.files = None
+        self.loop.watch(listener_fd, self.accept, read=True)
+        if lifeline is not None:
+            self.loop.watch(lifeline, lambda _events: self.end(), read=True)
+        if config.get("idleTimeoutMs"):
+            self.loop.later(config["idleTimeoutMs"] / 1000.0, self.check_idle)
+
+    def prepare_workdir(self, user):
+        path = self.config["workdir"]
+        missing = []
+        while not os.path.isdir(path) and path != "/":
+            missing.append(path)
+            path = os.path.dirname(path)
+        for path in reversed(missing):
+            try:
+                os.mkdir(path, 0o755)
+                if user.switch:
+                    os.chown(path, user.uid, user.gid)
+            except FileExistsError:
+                pass
+
+    def base_env(self):
+        env = {}
+        if self.config["inheritEnv"]:
+            env.update(os.environb)
+            env.pop(b"HOSTNAME", None)
+        for name, value in self.config["env"].items():
+            env[wire.to_bytes(name, "env")] = wire.to_bytes(value, "env." + name)
+        env.setdefault(b"PATH", b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+        env.setdefault(b"LANG", b"C.UTF-8")
+        env.setdefault(b"TERM", b"dumb")
+        return env
+
+    def hello(self):
+        return {
+            "version": wire.VERSION,
+            "sandboxId": self.config["sandboxId"],
+            "workdir": self.config["workdir"],
+            "killLevel": "lineage",
+            "python": "%d.%d.%d" % sys.version_info[:3],
+            "pid": os.getpid(),
+            "expiresAtMs": self.expires_at_ms(),
+        }
+
+    def expires_at_ms(self):
+        return supervisor.now_ms() + self.expires - supervisor.boot_ms()
+
+    def oom_kills(self):
+        if self.oom_file is None:
+            return 0
+        try:
+            data = os.pread(self.oom_file, 4096, 0).split()
+            return int(data[data.index(b"oom_kill") + 1])
+        except (OSError, ValueError, IndexError):
+            return 0
+
+    def accept(self, _events):
+        try:
+            fd, _ = self.listener._accept()
+        except OSError:
+            return
+        os.set_inheritable(fd, False)
+        sock = _socket.socket(fileno=fd)
+        try:
+            peer = sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12)
+            uid = int.from_bytes(peer[4:8], sys.byteorder)
+            if not self.any_peer and uid not in (0, os.geteuid()):
+                raise OSError("a stranger")
+            sock.settimeout(5)  # the connector sends its descriptors right after it connected
+            data, fds = keepers.receive_fds(sock, 1, 2)
+            if len(fds) != 2:
+                for fd in fds:
+                    os.close(fd)
+                raise OSError("no descriptors came")
+            sock.send(b"\x01")
+            sock.setblocking(False)
+        except OSError:
+            sock.close()
+            return
+        self.active()
+        self.connections.add(Connection(self, sock, fds[0], fds[1]))
+
+    def active(self):
+        self.last_active = time.monotonic()
+
+    def check_idle(self):
+        limit = self.config["idleTimeoutMs"] / 1000.0
+        busy = self.table.running() or any(c.sinks or c.readers or c.jobs for c in self.connections)
+        if busy:
+            self.active()
+        left = self.last_active + limit - time.monotonic()
+        if left <= 0:
+            return self.end()
+        self.loop.later(max(left, 0.05), self.check_idle)
+
+    def end(self):
+        """Our end is the sandbox's: the supervisor ends whatever is left."""
+        self.table.kill_everything()
+        os._exit(0)
+
+    # -- requests
+
+    def on_spawn(self, connection, ident, message, answer):
+        self.table.spawn(connection, ident, message, answer)
+
+    def on_attach(self, connection, ident, message, answer):
+        process = self.table.get(message["processId"])
+        self.table.follow(connection, ident, process, message, message["fromStdout"], message["fromStderr"], answer, False)
+
+    def on_signal(self, connection, ident, message, answer):
+        process = self.table.get(message["processId"])
+        number = SIGNALS.get(message["signal"])
+        if number is None:
+            raise Refused("invalid-argument", "no such signal: %s" % wire.quoted(str(message["signal"])))
+        if process.status is None and process.pid:
+            try:
+                os.killpg(process.pid, number)
+            except ProcessLookupError:
+                pass
+        answer(ok={})
+
+    def on_kill(self, connection, ident, message, answer):
+        self.table.get(message["processId"]).kill(message["reason"], lambda: answer(ok={}))
+
+    def on_resize(self, connection, ident, message, answer):
+        process = self.table.get(message["processId"])
+        if process.tty < 0:
+            raise Refused("invalid-argument", "process %s has no terminal" % process.id)
+        self.table.resize_tty(process.tty, message)
+        answer(ok={})
+
+    def on_processes(self, connection, ident, message, answer):
+        answer(ok=[process.record() for process in self.table.processes.values() if process.pid or process.exit])
+
+    def on_files(self, connection, ident, message, answer):
+        import file_jobs
+
+        if self.files is None:
+            self.files = file_jobs.FilesHelper(self.loop, self.pool)
+        file_jobs.FileJob(self, connection, ident, message, answer)
+
+    def on_connect(self, connection, ident, message, answer):
+        import file_jobs
+
+        file_jobs.Tunnel(self, connection, ident, message, answer)
+
+    def on_stats(self, connection, ident, message, answer):
+        import stats
+
+        answer(ok=stats.collect(self))
+
+    def on_extend(self, connection, ident, message, answer):
+        wanted = supervisor.boot_ms() + int(message["timeoutMs"])
+        self.expires = min(max(self.expires, wanted), self.max_expires)
+        supervisor.write_expiry(self.expiry_fd, self.expires)
+        answer(ok={"expiresAtMs": self.expires_at_ms()})
+
+    def on_shutdown(self, connection, ident, message, answer):
+        answer(ok={})
+        connection.flush()
+        self.end()
+
+
+HANDLERS = {
+    name[3:]: getattr(Daemon, name) for name in dir(Daemon) if name.startswith("on_")
+}
+
+
+def find_oom_file():
+    for path in ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control"):
+        try:
+            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            pass
+    return None
+
+
+def begin(parts, listener_fd, expiry_fd):
+    """In the process that is to be the supervisor (or, under an external one, the daemon itself). Never returns."""
+    config = wire.loads(parts[b"config"])
+    os.umask(0o022)
+    any_peer = parts.get(b"role") == b"heir"
+    _signal.signal(_signal.SIGPIPE, _signal.SIG_IGN)
+    if parts[b"supervisor"] != b"self":
+        return serve(config, listener_fd, expiry_fd, None, any_peer)
+    keepers.prctl(keepers.PR_SET_CHILD_SUBREAPER, 1)
+    lifeline, theirs = os.pipe()
+    daemon = os.fork()
+    if daemon == 0:
+        os.close(theirs)
+        serve(config, listener_fd, expiry_fd, lifeline, any_peer)
+    os.close(lifeline)
+    os.close(listener_fd)
+    wall, boot = supervisor.now_ms(), supervisor.boot_ms()
+
+    def kill_the_rest():
+        if config["ownPidNamespace"]:
+            return  # our end, as pid 1, is theirs
+        for _ in range(500):
+            if not trees.kill_pass(os.getpid()):
+                return
+            try:
+                while os.waitpid(-1, os.WNOHANG)[0]:
+                    pass
+            except ChildProcessError:
+                return
+            time.sleep(0.002)
+
+    supervisor.supervise(
+        boot + config["expiresAtMs"] - wall,
+        boot + config["maxExpiresAtMs"] - wall,
+        expiry_fd,
+        daemon,
+        None,
+        kill_the_rest,
+    )
+
+
+def serve(config, listener_fd, expiry_fd, lifeline, any_peer):
+    try:
+        import gc
+
+        daemon = Daemon(config, listener_fd, expiry_fd, lifeline, any_peer)
+        gc.freeze()
+        daemon.loop.run()
+    except BaseException:
+        import traceback
+
+        os.write(2, traceback.format_exc().encode("utf-8", "replace"))
+    os._exit(70)

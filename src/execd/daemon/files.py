@@ -1,0 +1,268 @@
+"""File work, each job in a child process that has become the sandbox's user. Blocking is fine here."""
+import errno
+import marshal
+import os
+import stat as modes
+
+import keepers
+import tar
+import wire
+from wire import Refused
+
+CHUNK = 1 << 20
+
+
+def helper(sock):
+    """Never returns. A job and its descriptors per message; one child per job."""
+    while True:
+        head, fds = keepers.receive_fds(sock, 4, 3)
+        if not head:
+            os._exit(0)
+        while len(head) < 4:
+            head += sock.recv(4 - len(head))
+        size = int.from_bytes(head, "big")
+        data = b""
+        while len(data) < size:
+            part = sock.recv(size - len(data))
+            if not part:
+                os._exit(0)
+            data += part
+        pid = os.fork()
+        if pid == 0:
+            sock.close()
+            child(fds, marshal.loads(data))
+        for fd in fds:
+            os.close(fd)
+        while True:
+            try:
+                if os.waitpid(-1, os.WNOHANG)[0] == 0:
+                    break
+            except ChildProcessError:
+                break
+
+
+def child(fds, message):
+    result_fd = fds.pop(0)
+    try:
+        os.write(result_fd, os.getpid().to_bytes(4, "big"))
+        switch, workdir, has_input, has_output, job = message
+        source = fds.pop(0) if has_input else -1
+        target = fds.pop(0) if has_output else -1
+        keepers.raise_oom_score()
+        os.umask(0o022)
+        if switch is not None:
+            os.setgroups(switch[2])
+            os.setgid(switch[1])
+            os.setuid(switch[0])
+        ok, error = None, None
+        try:
+            ok = ACTIONS[job["action"]](job, source, target)
+        except Refused as refused:
+            error = refused.error
+        except BrokenPipeError:
+            error = {"code": "cancelled", "message": "the client no longer reads"}
+        except OSError as problem:
+            refused = wire.from_os_error(problem, None)
+            shown = wire.quoted(job["shown"])
+            error = {"code": refused.error["code"], "message": "cannot %s %s: %s" % (VERBS[job["action"]], shown, problem.strerror or problem)}
+            inner = problem.filename
+            if inner is not None and isinstance(inner, (bytes, str)):
+                inner = os.fsdecode(inner)
+                if inner != os.fsdecode(job["path"]):
+                    error["message"] += " (%s)" % wire.quoted(inner)
+        if target >= 0:
+            os.close(target)
+        if source >= 0 and error is None:
+            while os.read(source, CHUNK):  # the client's end of file, so that it is not told that nobody reads
+                pass
+        answer = (ok, None if error is None else (error["code"], error["message"], error.get("data")))
+        view = memoryview(marshal.dumps(answer))
+        while view:
+            view = view[os.write(result_fd, view) :]
+    except BaseException as error:
+        os.write(2, ("files: %r\n" % (error,)).encode("utf-8", "replace"))
+        os._exit(1)
+    os._exit(0)
+
+
+def info(path, stat, target=None):
+    kind = modes.S_IFMT(stat.st_mode)
+    result = {
+        "path": wire.to_text(path),
+        "type": {modes.S_IFREG: "file", modes.S_IFDIR: "directory", modes.S_IFLNK: "symlink"}.get(kind, "other"),
+        "size": stat.st_size,
+        "mode": stat.st_mode & 0o7777,
+        "mtimeMs": stat.st_mtime_ns / 1e6,
+        "uid": stat.st_uid,
+        "gid": stat.st_gid,
+    }
+    if target is not None:
+        result["target"] = wire.to_text(target)
+    return result
+
+
+def do_stat(job, _source, _target):
+    path = job["path"]
+    stat = os.lstat(path)
+    target = os.readlink(path) if modes.S_ISLNK(stat.st_mode) else None
+    return info(wire.to_bytes(job["shown"], "path"), stat, target)
+
+
+def do_list(job, _source, _target):
+    root = job["path"]
+    found = []
+    todo = [(root, b"")]
+    while todo:
+        directory, prefix = todo.pop()
+        try:
+            entries = list(os.scandir(directory))
+        except PermissionError:
+            if not prefix:
+                raise
+            continue
+        for entry in entries:
+            name = prefix + entry.name
+            found.append((name, entry.path))
+            if job["recursive"] and entry.is_dir(follow_symlinks=False):
+                todo.append((entry.path, name + b"/"))
+    found.sort()
+    entries = []
+    for name, path in found[: job["maxEntries"]]:
+        try:
+            stat = os.lstat(path)
+            target = os.readlink(path) if modes.S_ISLNK(stat.st_mode) else None
+        except FileNotFoundError:
+            continue
+        entries.append(info(name, stat, target))
+    return {"entries": entries, "total": len(found)}
+
+
+def do_read(job, _source, target):
+    fd = os.open(job["path"], os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a fifo without a writer shall not hang us
+    stat = os.fstat(fd)
+    if modes.S_ISDIR(stat.st_mode):
+        raise IsADirectoryError(errno.EISDIR, "it is a directory", job["path"])
+    if modes.S_ISFIFO(stat.st_mode) or modes.S_ISSOCK(stat.st_mode):
+        raise Refused("invalid-argument", "cannot read %s: it is not a file" % wire.quoted(job["shown"]))
+    if job["offset"]:
+        os.lseek(fd, job["offset"], os.SEEK_SET)
+    left = job["length"]
+    size = 0
+    while left is None or left > 0:
+        data = os.read(fd, CHUNK if left is None else min(CHUNK, left))
+        if not data:
+            break
+        size += len(data)
+        if left is not None:
+            left -= len(data)
+        tar.write_all(target, data)
+    return {"size": size}
+
+
+def do_write(job, source, _target):
+    path = job["path"]
+    if path.endswith(b"/") or os.path.isdir(path):
+        raise IsADirectoryError(errno.EISDIR, "it is a directory", path)
+    if os.path.islink(path):
+        path = os.path.realpath(path)
+    parent = os.path.dirname(path) or b"/"
+    os.makedirs(parent, 0o755, exist_ok=True)
+    mode = job["mode"]
+    if mode is None:
+        try:
+            mode = os.stat(path).st_mode & 0o7777
+        except OSError:
+            mode = 0o644
+    temporary = os.path.join(parent, b".anyplace-" + os.urandom(8).hex().encode())
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    size = 0
+    try:
+        while True:
+            data = os.read(source, CHUNK)
+            if not data:
+                break
+            size += len(data)
+            tar.write_all(fd, data)
+        os.fchmod(fd, mode)
+        os.fsync(fd)
+        os.close(fd)
+        os.rename(temporary, path)
+    except BaseException:
+        try:
+            os.unlink(temporary)
+        except OSError:
+            pass
+        raise
+    return {"size": size}
+
+
+def do_remove(job, _source, _target):
+    path = job["path"]
+    try:
+        stat = os.lstat(path)
+    except FileNotFoundError:
+        if job["force"]:
+            return {}
+        raise
+    if modes.S_ISDIR(stat.st_mode):
+        if job["recursive"]:
+            import shutil
+
+            shutil.rmtree(path)  # does not follow links where the system has openat
+        else:
+            try:
+                os.rmdir(path)
+            except OSError as error:
+                if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise Refused("is-a-directory", "cannot remove %s: the directory is not empty; ask for recursive" % wire.quoted(job["shown"]))
+                raise
+    else:
+        os.unlink(path)
+    return {}
+
+
+def do_mkdir(job, _source, _target):
+    path = job["path"]
+    existed = os.path.isdir(path)
+    os.makedirs(path, 0o755, exist_ok=True)
+    if job["mode"] is not None and not existed:
+        os.chmod(path, job["mode"])
+    return {}
+
+
+def do_pack(job, _source, target):
+    return tar.pack(job["path"], target, job["exclude"])
+
+
+def do_unpack(job, source, _target):
+    return tar.unpack(job["path"], source, job["asFile"], job["sync"])
+
+
+def do_archive(job, _source, target):
+    import archive
+
+    return archive.build(job, target)
+
+
+VERBS = {
+    "stat": "find",
+    "list": "list",
+    "read": "read",
+    "write": "write",
+    "remove": "remove",
+    "mkdir": "make the directory",
+    "pack": "download",
+    "unpack": "upload to",
+    "archive": "archive",
+}
+ACTIONS = {
+    "stat": do_stat,
+    "list": do_list,
+    "read": do_read,
+    "write": do_write,
+    "remove": do_remove,
+    "mkdir": do_mkdir,
+    "pack": do_pack,
+    "unpack": do_unpack,
+    "archive": do_archive,
+}

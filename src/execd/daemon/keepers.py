@@ -1,0 +1,296 @@
+"""Small processes that start commands, so that starting stays fast however large the daemon grows.
+
+A keeper starts one command at a time and is its subreaper: whatever the command leaves behind, however often it forks,
+setsids or clears its environment, stays below the keeper and can be found there. When nothing is left below it, it takes
+the next command. Keepers are forked from a zygote, and the zygote from the daemon before that grows.
+"""
+import array
+import marshal
+import os
+
+import _signal
+import _socket
+
+IDLE_KEPT = 16
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+
+
+def prctl(option, value):
+    """False where it cannot be had (a Python without ctypes)."""
+    try:
+        import ctypes
+
+        return ctypes.CDLL(None).prctl(option, value, 0, 0, 0) == 0
+    except Exception:
+        return False
+
+
+def pair():
+    return _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
+
+
+def send_fds(sock, data, fds):
+    sock.sendmsg([data], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, array.array("i", fds))])
+
+
+def receive_fds(sock, size, most):
+    data, ancillary, _, _ = sock.recvmsg(size, _socket.CMSG_LEN(most * 4))
+    fds = array.array("i")
+    for level, kind, block in ancillary:
+        if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS:
+            fds.frombytes(block[: len(block) - len(block) % 4])
+    for fd in fds:
+        os.set_inheritable(fd, False)
+    return data, list(fds)
+
+
+def reset_signals():
+    for number in (1, 2, 3, 13, 15, 17, 28):
+        _signal.signal(number, _signal.SIG_DFL)
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, [])
+
+
+# -- the zygote -------------------------------------------------------------------------------------------------------
+
+
+def zygote(sock, close):
+    """Never returns. One byte and one descriptor per order: b'k' a keeper, b'f' a files helper."""
+    for fd in close:
+        os.close(fd)
+    import subprocess  # noqa: F401 - loaded once, shared by every keeper
+
+    prctl(1, 9)  # loads ctypes once; and the zygote dies with the daemon
+    while True:
+        kind, fds = receive_fds(sock, 1, 1)
+        if not kind:
+            os._exit(0)
+        pid = os.fork()
+        if pid == 0:
+            sock.close()
+            import gc
+
+            gc.disable()
+            _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
+            mine = _socket.socket(fileno=fds[0])
+            try:
+                if kind == b"k":
+                    keeper(mine)
+                else:
+                    import files
+
+                    files.helper(mine)
+            except BaseException as error:
+                os.write(2, ("keeper: %r\n" % (error,)).encode())
+            os._exit(1)
+        for fd in fds:
+            os.close(fd)
+        while True:  # keepers that ended
+            try:
+                if os.waitpid(-1, os.WNOHANG)[0] == 0:
+                    break
+            except ChildProcessError:
+                break
+
+
+def keeper(sock):
+    import subprocess
+
+    if not prctl(PR_SET_CHILD_SUBREAPER, 1):
+        os.write(2, b"keeper: cannot become a subreaper\n")
+    raise_oom_score()
+    sock.sendall(b"R" + os.getpid().to_bytes(8, "big"))
+    while True:
+        head, fds = receive_fds(sock, 4, 3)
+        if not head:
+            os._exit(0)
+        while len(head) < 4:
+            head += sock.recv(4 - len(head))
+        size = int.from_bytes(head, "big")
+        parts = []
+        while size:
+            part = sock.recv(min(size, 1 << 20))
+            if not part:
+                os._exit(0)
+            parts.append(part)
+            size -= len(part)
+        argv, env, cwd, switch, tty = marshal.loads(b"".join(parts))
+        options = {}
+        if switch is not None:
+            options = {"user": switch[0], "group": switch[1], "extra_groups": switch[2]}
+        if tty:
+            options["preexec_fn"] = controlling_terminal
+        try:
+            process = subprocess.Popen(
+                argv,
+                env=env,
+                cwd=cwd,
+                stdin=fds[0],
+                stdout=fds[1],
+                stderr=fds[-1],
+                start_new_session=True,
+                **options,
+            )
+        except OSError as error:
+            where = 1 if error.filename == cwd else 0
+            number = error.errno or 22
+            release(fds)
+            sock.sendall(b"F" + number.to_bytes(4, "big") + where.to_bytes(4, "big"))
+            continue
+        except (subprocess.SubprocessError, ValueError, MemoryError):
+            release(fds)
+            sock.sendall(b"F" + (12).to_bytes(4, "big") + b"\0\0\0\0")
+            continue
+        main = process.pid
+        release(fds)
+        sock.sendall(b"S" + main.to_bytes(8, "big"))
+        while True:
+            try:
+                pid, status = os.waitpid(-1, 0)
+            except ChildProcessError:
+                break
+            if pid == main:
+                process.returncode = 0  # it is reaped: Popen shall not wait for it again
+                sock.sendall(b"X" + status.to_bytes(8, "big"))
+        sock.sendall(b"I" + b"\0" * 8)
+
+
+def release(fds):
+    for fd in set(fds):
+        os.close(fd)
+
+
+def controlling_terminal():
+    import fcntl
+    import termios
+
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+def raise_oom_score():
+    """Inherited by the commands: memory pressure ends one of them, not the daemon."""
+    try:
+        fd = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
+    except OSError:
+        return
+    try:
+        os.write(fd, b"800")
+    except OSError:
+        pass
+    finally:
+        os.close(fd)
+
+
+# -- the daemon's side ------------------------------------------------------------------------------------------------
+
+
+class Keeper:
+    __slots__ = ("pool", "sock", "pid", "process", "buffer", "closed", "on_ready")
+
+    def __init__(self, pool, sock):
+        self.pool, self.sock = pool, sock
+        self.pid = 0
+        self.process = None
+        self.buffer = b""
+        self.closed = False
+
+    def start(self, process, job, fds):
+        self.process = process
+        data = marshal.dumps(job)
+        head = len(data).to_bytes(4, "big")
+        # The socket blocks for the time a keeper needs to take its job; a keeper only ever waits for this or for its command.
+        if len(data) < 60000:
+            send_fds(self.sock, head + data, fds)
+        else:
+            send_fds(self.sock, head, fds)
+            self.sock.sendall(data)
+
+    def readable(self, _events):
+        try:
+            data = self.sock.recv(4096, _socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            return self.lost()
+        self.buffer += data
+        while len(self.buffer) >= 9:
+            kind, value = self.buffer[:1], self.buffer[1:9]
+            self.buffer = self.buffer[9:]
+            number = int.from_bytes(value, "big")
+            if kind == b"R":
+                self.pid = number
+            elif kind == b"S":
+                self.process.started(number)
+            elif kind == b"F":
+                process, self.process = self.process, None
+                process.failed(int.from_bytes(value[:4], "big"), number & 0xFFFFFFFF)
+                self.pool.give_back(self)
+            elif kind == b"X":
+                self.process.exited(number)
+            elif kind == b"I":
+                process, self.process = self.process, None
+                process.emptied()
+                self.pool.give_back(self)
+
+    def lost(self):
+        """Somebody killed the keeper. What it kept has gone to the supervisor, out of our sight."""
+        if not self.closed:
+            self.closed = True
+            self.pool.forget(self)
+            process, self.process = self.process, None
+            if process is not None:
+                process.lost()
+
+
+class KeeperPool:
+    def __init__(self, loop, close_in_zygote):
+        self.loop = loop
+        self.idle = []
+        self.busy = set()
+        self.sock, theirs = pair()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                loop.epoll.close()
+                self.sock.close()
+                zygote(theirs, close_in_zygote)
+            except BaseException as error:
+                os.write(2, ("zygote: %r\n" % (error,)).encode())
+            os._exit(1)
+        self.pid = pid
+        theirs.close()
+        self.give_back(self._fork())
+
+    def order(self, kind):
+        ours, theirs = pair()
+        send_fds(self.sock, kind, [theirs.fileno()])
+        theirs.close()
+        return ours
+
+    def _fork(self):
+        keeper = Keeper(self, self.order(b"k"))
+        self.loop.watch(keeper.sock.fileno(), keeper.readable, read=True)
+        return keeper
+
+    def take(self):
+        keeper = self.idle.pop() if self.idle else self._fork()
+        self.busy.add(keeper)
+        return keeper
+
+    def give_back(self, keeper):
+        self.busy.discard(keeper)
+        if keeper.closed:
+            return
+        if len(self.idle) < IDLE_KEPT:
+            self.idle.append(keeper)
+        else:
+            keeper.closed = True
+            self.forget(keeper)
+
+    def forget(self, keeper):
+        self.busy.discard(keeper)
+        if keeper in self.idle:
+            self.idle.remove(keeper)
+        self.loop.unwatch(keeper.sock.fileno())
+        keeper.sock.close()
