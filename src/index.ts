@@ -1,0 +1,42 @@
+export { attach, doctor, gc, list, open, remove } from './nodes/open.ts'
+export type { NodeOptions, OpenOptions } from './nodes/open.ts'
+export { Image } from './images/image.ts'
+export type { Sandbox, SandboxInfo } from './sandboxes/sandbox.ts'
+export type { AttachSandboxOptions } from './sandboxes/attach-sandbox.ts'
+export type { Artifact, Artifacts, ReadArtifactOptions } from './sandboxes/artifacts.ts'
+export type { Forward, ForwardOptions } from './sandboxes/forward.ts'
+export type { GcEntry, GcOptions, GcReport } from './sandboxes/gc.ts'
+export { AnyplaceError, CommandError, DEFAULTS, ERROR_CODES } from './spec/index.ts'
+export type {
+  ArchiveOptions,
+  Argv,
+  AttachOptions,
+  CallOptions,
+  ErrorCode,
+  ErrorDetails,
+  ExitStatus,
+  FileInfo,
+  Files,
+  Finding,
+  GpuRequest,
+  HostInfo,
+  Isolation,
+  ListOptions,
+  Listing,
+  Mount,
+  OutputLine,
+  Owner,
+  Process,
+  ProcessInfo,
+  RunOptions,
+  RunResult,
+  SandboxSpec,
+  Session,
+  SessionInfo,
+  SessionPowers,
+  SpawnOptions,
+  Stats,
+  TreeOptions,
+  TreeResult,
+  WriteOptions,
+} from './spec/index.ts'
