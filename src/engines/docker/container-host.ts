@@ -1,0 +1,156 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import { AnyplaceError, DEFAULTS } from '../../spec/index.ts'
+import type { CallOptions, Channel, Host, HostInfo } from '../../spec/index.ts'
+import { bootstrap } from '../../execd/bootstrap.ts'
+import { throwIfAborted } from '../../kit/deadline.ts'
+import { EngineApiError } from './engine-api.ts'
+import { TITLES } from './connection.ts'
+import type { Connection } from './connection.ts'
+import { hostInfoOf, inspectContainer, sandboxGone } from './container-state.ts'
+import { execChannel } from './exec-channel.ts'
+import type { ExecOptions } from './exec-channel.ts'
+import type { StoredConfig } from './labels.ts'
+import { removeIsolatedNetwork } from './network.ts'
+import { RUN_DIRECTORY } from './supervisor.ts'
+
+export interface ContainerHostParts {
+  readonly connection: Connection
+  readonly containerId: string
+  readonly id: string
+  readonly name: string
+  readonly provider: string
+  readonly config: StoredConfig
+}
+
+/** On the container's disk, so that kept output does not count as the user's memory. */
+const JOURNAL_DIRECTORY = '/var/lib/anyplace/journal'
+const REMOVAL_WAIT_MS = 30_000
+/** Makes the caller's home as root, then becomes the program. */
+const WITH_HOME = `[ -d "$1" ] || { mkdir -p "$1" && chown "$2" "$1"; }; shift 2; exec "$@"`
+
+/** One container as a place for a sandbox. */
+export class ContainerHost implements Host {
+  readonly id: string
+  readonly name: string
+  readonly provider: string
+  readonly #parts: ContainerHostParts
+
+  constructor(parts: ContainerHostParts) {
+    this.id = parts.id
+    this.name = parts.name
+    this.provider = parts.provider
+    this.#parts = parts
+  }
+
+  connect(options: CallOptions = {}): Promise<Channel> {
+    const { config, connection, containerId, id } = this.#parts
+    const { env, expiresAtMs, home, idleTimeoutMs, maxExpiresAtMs, user, workdir } = config
+    return this.#whileThere(() =>
+      bootstrap(
+        (argv, { signal }) => {
+          const started = home === undefined ? argv : ['/bin/sh', '-c', WITH_HOME, 'sh', home, user ?? '0:0', ...argv]
+          return execChannel(connection.api, containerId, started, { cwd: '/', user: '0:0', signal })
+        },
+        {
+          sandboxId: id,
+          runDirectory: RUN_DIRECTORY,
+          workdir,
+          user,
+          env,
+          inheritEnv: true,
+          expiresAtMs,
+          maxExpiresAtMs,
+          idleTimeoutMs,
+          journalBytes: DEFAULTS.journalBytes,
+          journalDirectory: JOURNAL_DIRECTORY,
+          supervisor: 'external',
+          ownPidNamespace: true,
+        },
+        { start: true, signal: options.signal },
+      ),
+    )
+  }
+
+  channel(argv: readonly string[], options: ExecOptions = {}): Promise<Channel> {
+    const { config, connection, containerId } = this.#parts
+    const env = { ...config.env, ...options.env }
+    const user = options.user ?? config.user ?? '0:0'
+    return this.#whileThere(() =>
+      execChannel(connection.api, containerId, argv, { ...options, cwd: options.cwd ?? '/', env, user }),
+    )
+  }
+
+  async info(options: CallOptions = {}): Promise<HostInfo> {
+    const { connection, containerId, provider } = this.#parts
+    const state = await inspectContainer(connection, containerId, options)
+    if (state === undefined) throw sandboxGone(this.name, undefined)
+    return hostInfoOf(state, connection, provider)
+  }
+
+  async close(options: CallOptions = {}): Promise<void> {
+    const { connection, containerId, id } = this.#parts
+    await removeContainer(connection, containerId, id, options)
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  /** Tells a container that has ended from an engine in trouble. */
+  async #whileThere(work: () => Promise<Channel>): Promise<Channel> {
+    try {
+      return await work()
+    } catch (error) {
+      const { connection, containerId } = this.#parts
+      if (AnyplaceError.is(error, 'cancelled') || AnyplaceError.is(error, 'timeout')) throw error
+      if (AnyplaceError.is(error, 'invalid-argument') || AnyplaceError.is(error, 'engine-unavailable')) throw error
+      const state = await inspectContainer(connection, containerId).catch(() => 'unknown' as const)
+      if (state !== 'unknown' && !state?.State.Running) throw sandboxGone(this.name, state)
+      if (!(error instanceof EngineApiError)) throw error
+      throw new AnyplaceError(
+        'engine-unavailable',
+        `${TITLES[connection.kind]} could not start a process in sandbox ${JSON.stringify(this.name)}: ${error.message}.`,
+        { cause: error },
+      )
+    }
+  }
+}
+
+/**
+ * Removes a container and everything made for it, running or not. Idempotent; comes back when it is gone.
+ *
+ * @throws AnyplaceError `timeout` when the engine does not get it done
+ */
+export async function removeContainer(
+  connection: Connection,
+  containerId: string,
+  id: string,
+  options: CallOptions = {},
+): Promise<void> {
+  const deadline = Date.now() + REMOVAL_WAIT_MS
+  for (let pauseMs = 20; ; pauseMs = Math.min(pauseMs * 2, 500)) {
+    throwIfAborted(options.signal)
+    try {
+      await connection.api.json('DELETE', `/containers/${containerId}`, {
+        query: { force: 'true', v: 'true' },
+        silenceMs: REMOVAL_WAIT_MS,
+      })
+      break
+    } catch (error) {
+      if (!(error instanceof EngineApiError)) throw error
+      if (error.statusCode === 404) break
+      // Somebody else is removing it (409), or the engine cannot just now (500): look again until it is gone.
+      if (Date.now() > deadline) {
+        throw new AnyplaceError(
+          'timeout',
+          `${TITLES[connection.kind]} did not remove container ${containerId.slice(0, 12)}: ${error.message}.`,
+          {
+            cause: error,
+          },
+        )
+      }
+    }
+    await delay(pauseMs)
+  }
+  if (connection.kind === 'podman') await removeIsolatedNetwork(connection, id)
+}

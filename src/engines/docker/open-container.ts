@@ -1,0 +1,159 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import { AnyplaceError, DEFAULTS, unsupportedField } from '../../spec/index.ts'
+import type { Host, Machine, OpenRequest } from '../../spec/index.ts'
+import { throwIfAborted } from '../../kit/deadline.ts'
+import { TITLES } from './connection.ts'
+import type { Connection } from './connection.ts'
+import { ContainerHost, removeContainer } from './container-host.ts'
+import { containerRequest } from './container-request.ts'
+import type { ContainerParts } from './container-request.ts'
+import { findContainers, inspectContainer } from './container-state.ts'
+import { EngineApiError } from './engine-api.ts'
+import { gpuDevices } from './gpu-devices.ts'
+import { hostDirectories } from './host-directories.ts'
+import { parseImageName } from './image-name.ts'
+import { LABEL, storedConfig } from './labels.ts'
+import { limitsOf } from './limits.ts'
+import { createIsolatedNetwork, isolatedNetworkName, removeIsolatedNetwork, sharedNetwork } from './network.ts'
+import { pullImage } from './pull-image.ts'
+
+/** A create that was never answered may still happen at the engine; this long we look for what it left. */
+const AFTERMATH_MS = 15_000
+
+/**
+ * Makes and starts the container of a sandbox. Whatever fails, at whatever moment, nothing of it is left.
+ *
+ * @throws AnyplaceError `unsupported`, `invalid-argument`, `image-not-found`, `conflict` when the name is taken, …
+ */
+export async function openContainer(
+  machine: Machine,
+  connection: Connection,
+  request: OpenRequest,
+  provider: string,
+): Promise<Host> {
+  const { id, name, signal, spec } = request
+  if (!/^[a-z0-9]{12,}$/.test(id)) throw invalid('id', id)
+  if (!/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(name)) throw invalid('name', name)
+  const imageName = parseImageName(spec.image ?? DEFAULTS.image)
+  const limits = limitsOf(spec, connection, machine.label)
+  const facts = await machine.facts({ signal })
+  const gpus = gpuDevices(spec.gpu, facts, connection, machine.label)
+  const mounts = await hostDirectories(machine, spec, connection.socket.path, { signal })
+  const ownNetwork = spec.network !== false && connection.kind === 'podman'
+  const [image, docker] = await Promise.all([
+    pullImage(machine, connection, imageName, { signal, onProgress: request.onProgress }),
+    spec.network === false || ownNetwork ? undefined : sharedNetwork(connection),
+  ])
+  throwIfAborted(signal)
+
+  // From here on nothing is cut off in the middle: each step is short, and the signal is looked at between them.
+  try {
+    const network = ownNetwork ? isolatedNetworkName(id) : (docker ?? 'none')
+    const parts: ContainerParts = { facts, image, limits, gpus, mounts, network }
+    const body = await containerRequest(request, connection, parts)
+    if (ownNetwork) await createIsolatedNetwork(connection, id, body.Labels)
+    const containerId = await create(connection, name, body)
+    throwIfAborted(signal)
+    await connection.api.json('POST', `/containers/${containerId}/start`)
+    throwIfAborted(signal)
+    const config = storedConfig(body.Labels)
+    return new ContainerHost({ connection, containerId, id, name, provider, config })
+  } catch (error) {
+    await removeRest(connection, id, AnyplaceError.is(error, 'engine-unavailable'))
+    throw error instanceof EngineApiError ? translate(error, connection, request) : error
+  }
+}
+
+/** Creates the container; the engine itself makes names unique. One that has ended does not hold its name. */
+async function create(connection: Connection, name: string, body: object): Promise<string> {
+  const containerName = `anyplace-${name}`
+  for (let attempt = 0; ; attempt++) {
+    try {
+      const created = await connection.api.json('POST', '/containers/create', { query: { name: containerName }, body })
+      return (created as { readonly Id: string }).Id
+    } catch (error) {
+      if (!(error instanceof EngineApiError) || !isNameTaken(error)) throw error
+      const holder = await inspectContainer(connection, containerName)
+      if (attempt >= 2) throw nameTaken(name, undefined)
+      if (holder === undefined) continue
+      const labels = holder.Config.Labels ?? {}
+      const holderId = labels[LABEL.id]
+      const isOver = ['exited', 'dead', 'stopped'].includes(holder.State.Status)
+      const isStale = !holder.State.Running && new Date(labels[LABEL.expires] ?? Number.NaN).getTime() < Date.now()
+      if (holderId === undefined || !(isOver || isStale)) throw nameTaken(name, holderId)
+      await removeContainer(connection, holder.Id, holderId)
+    }
+  }
+}
+
+function isNameTaken(error: EngineApiError): boolean {
+  // Podman before 5 answers 500.
+  return error.statusCode === 409 || (error.statusCode === 500 && error.message.includes('already in use'))
+}
+
+function nameTaken(name: string, id: string | undefined): AnyplaceError {
+  return new AnyplaceError('conflict', `A sandbox named ${JSON.stringify(name)} is already there.`, {
+    field: 'name',
+    hint: 'Attach to it, remove it, or take another name',
+    ...(id === undefined ? {} : { data: { id } }),
+  })
+}
+
+/** Removes what a failed open made. `ambiguous`: the engine may not have finished yet what we asked. */
+async function removeRest(connection: Connection, id: string, ambiguous: boolean): Promise<void> {
+  const deadline = Date.now() + (ambiguous ? AFTERMATH_MS : 0)
+  for (;;) {
+    try {
+      const found = await findContainers(connection, `${LABEL.id}=${id}`)
+      await Promise.all(found.map(({ Id }) => removeContainer(connection, Id, id)))
+      if (found.length === 0 && connection.kind === 'podman') await removeIsolatedNetwork(connection, id)
+      if (found.length > 0 || !ambiguous) return
+    } catch {
+      // The engine is away; the labels let gc find the rest.
+    }
+    if (Date.now() >= deadline) return
+    await delay(250)
+  }
+}
+
+/** The engine's own words into our table. */
+function translate(error: EngineApiError, connection: Connection, request: OpenRequest): AnyplaceError {
+  const { message, statusCode } = error
+  const engine = TITLES[connection.kind]
+  const image = JSON.stringify(request.spec.image ?? DEFAULTS.image)
+  const what = `${engine} could not start sandbox ${JSON.stringify(request.name)}`
+  if (/"?\/bin\/sh"?:? (stat|no such)|stat \/bin\/sh|executable file `?\/bin\/sh/.test(message)) {
+    return unsupportedField(
+      'image',
+      request.spec.image,
+      engine,
+      'the image has no /bin/sh',
+      'Use an image with a shell',
+    )
+  }
+  if (/exec format error/.test(message)) {
+    return new AnyplaceError('invalid-argument', `Image ${image} is for another processor than this machine's.`, {
+      field: 'image',
+      cause: error,
+    })
+  }
+  if (/could not select device driver|nvidia-container|unresolvable CDI/i.test(message)) {
+    const why = 'it has no runtime for GPUs'
+    return unsupportedField('gpu', request.spec.gpu, engine, why, 'Install the NVIDIA container toolkit')
+  }
+  const missing = /(?:bind source path does not exist|statfs|lstat|stat)[: ]+(\/[^:]*)/.exec(message)
+  if (missing !== null && (request.spec.mounts ?? request.spec.workspace) !== undefined) {
+    const path = missing[1] ?? ''
+    return new AnyplaceError('file-not-found', `The directory ${JSON.stringify(path)} to be mounted does not exist.`, {
+      field: request.spec.workspace === path ? 'workspace' : 'mounts',
+      cause: error,
+    })
+  }
+  if (/no space left/i.test(message)) return new AnyplaceError('no-space', `${what}: ${message}.`, { cause: error })
+  const code = statusCode === 400 ? 'invalid-argument' : statusCode === 404 ? 'not-found' : 'engine-unavailable'
+  return new AnyplaceError(code, `${what}: ${message.replace(/\.$/, '')}.`, { cause: error })
+}
+
+function invalid(field: string, value: string): AnyplaceError {
+  return new AnyplaceError('invalid-argument', `Not a sandbox ${field}: ${JSON.stringify(value)}.`, { field })
+}
