@@ -271,7 +271,6 @@ class Daemon:
             env[wire.to_bytes(name, "env")] = wire.to_bytes(value, "env." + name)
         env.setdefault(b"PATH", b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
         env.setdefault(b"LANG", b"C.UTF-8")
-        env.setdefault(b"TERM", b"dumb")
         return env
 
     def hello(self):

@@ -79,6 +79,8 @@ def zygote(sock, close):
                     import files
 
                     files.helper(mine)
+            except OSError:
+                pass  # the daemon has ended
             except BaseException as error:
                 os.write(2, ("keeper: %r\n" % (error,)).encode())
             os._exit(1)

@@ -379,6 +379,7 @@ class ProcessTable:
                 raise Refused("invalid-argument", "not a name of an environment variable: %s" % wire.quoted(name))
             env[wire.to_bytes(name, "env")] = wire.to_bytes(value, "env." + name)
         process = Process(self, "p%d" % (self.count + 1), message)
+        env.setdefault(b"TERM", b"xterm-256color" if message.get("pty") else b"dumb")
         process.cwd = os.path.join(self.workdir, message.get("cwd") or "")
         cwd = wire.to_bytes(process.cwd, "cwd")
         theirs = []
@@ -394,8 +395,6 @@ class ProcessTable:
                 self.resize_tty(master, tty)
                 os.set_blocking(master, False)
                 process.outputs = [Output(process, master, True), Output(process, -1)]
-                if b"TERM" not in env:
-                    env[b"TERM"] = b"xterm-256color"
             else:
                 out_read, out_write = os.pipe2(os.O_CLOEXEC)
                 theirs.append(out_write)

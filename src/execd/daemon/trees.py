@@ -1,7 +1,6 @@
 """Finding and killing everything below a process. Needs no new process, only /proc."""
 import os
-
-import _signal
+import time
 
 STOP, KILL = 19, 9
 _HAS_CHILDREN = os.path.exists("/proc/self/task/%d/children" % os.getpid())
@@ -50,68 +49,61 @@ def children_of(pid):
 
 
 def descendants(root):
-    if _HAS_CHILDREN:
-        found, todo = [], [root]
-        while todo:
-            below = children_of(todo.pop())
-            found.extend(below)
-            todo.extend(below)
-        return found
-    children = {}
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            stat = stat_of(int(name))
-            if stat:
-                children.setdefault(stat[0], []).append(int(name))
     found, todo = [], [root]
     while todo:
-        below = children.get(todo.pop(), ())
+        pid = todo.pop()
+        below = children_of(pid) if _HAS_CHILDREN else scan_children(pid)
         found.extend(below)
         todo.extend(below)
     return found
 
 
-def send(pid, start_time, number):
-    """Signals the process that had this start time, never one that took its pid since."""
+def kill_pass(root):
+    """Stops everything below root until a walk finds nothing new, then kills it. Gives how many processes there were.
+
+    Stopping first is what beats a fork storm: a stopped process cannot fork, so the walk catches up. A pid cannot be
+    somebody else's by the time we signal it: it was below root a moment ago, and stopped processes do not go away."""
+    seen = set()
+    still = {}  # stopped for certain: their children as read after that
+    give_up = time.monotonic() + 2
+    while True:
+        fresh = 0
+        todo = [root]
+        while todo:
+            pid = todo.pop()
+            below = still.get(pid)
+            if below is None:
+                # the state first: children read after it has stopped are all it will ever have
+                stat = stat_of(pid) if pid in seen else None
+                below = children_of(pid) if _HAS_CHILDREN else scan_children(pid)
+                if stat is not None and stat[1] in b"TtZX":
+                    still[pid] = below
+            for child in below:
+                if child not in seen:
+                    seen.add(child)
+                    fresh += 1
+                    send(child, STOP)
+            todo.extend(below)
+        if not fresh and len(still) == len(seen) or time.monotonic() > give_up:
+            break
+    for pid in seen:
+        send(pid, KILL)
+    return len(seen)
+
+
+def send(pid, number):
     try:
-        handle = os.pidfd_open(pid)
-    except AttributeError:
-        handle = None
-    except OSError:
-        return
-    try:
-        stat = stat_of(pid)
-        if stat is None or stat[2] != start_time:
-            return
-        if handle is None:
-            os.kill(pid, number)
-        else:
-            _signal.pidfd_send_signal(handle, number)
+        os.kill(pid, number)
     except OSError:
         pass
-    finally:
-        if handle is not None:
-            os.close(handle)
 
 
-def kill_pass(root, spare=()):
-    """Stops everything below root until a walk finds nothing new, then kills it. Gives how many live processes there were.
-
-    Stopping first is what beats a fork storm: a stopped process cannot fork, so the walk catches up."""
-    stopped = {}
-    for _ in range(200):
-        fresh = 0
-        for pid in descendants(root):
-            if pid in stopped or pid in spare:
-                continue
-            stat = stat_of(pid)
-            if stat is None or stat[1] in (b"Z", b"X"):
-                continue
-            stopped[pid] = stat[2]
-            fresh += 1
-            send(pid, stat[2], STOP)
-        if not fresh:
-            break
-    for pid, start_time in stopped.items():
-        send(pid, start_time, KILL)
-    return len(stopped)
+def scan_children(parent):
+    """Where the kernel has no list of children."""
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            stat = stat_of(int(name))
+            if stat and stat[0] == parent:
+                found.append(int(name))
+    return found
