@@ -98,7 +98,7 @@ verifies('fields:wrong-values', async ({ options, target, temporaryDirectory }) 
     ['pidsLimit', { pidsLimit: 0.5 }],
     ['timeoutMs', { timeoutMs: 0 }],
     ['timeoutMs', { timeoutMs: Number.POSITIVE_INFINITY }],
-    ['maxLifetimeMs', { timeoutMs: 60_000, maxLifetimeMs: 1000 }],
+    ['timeoutMs', { timeoutMs: 60_000, maxLifetimeMs: 1000 }],
     ['idleTimeoutMs', { idleTimeoutMs: -5 }],
     ['workdir', { workdir: 'relative' }],
     ['mounts', { mounts: [{ source: 'relative', target: '/mnt/data' }] }],
