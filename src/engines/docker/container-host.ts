@@ -25,8 +25,14 @@ export interface ContainerHostParts {
 /** On the container's disk, so that kept output does not count as the user's memory. */
 const JOURNAL_DIRECTORY = '/var/lib/anyplace/journal'
 const REMOVAL_WAIT_MS = 30_000
-/** Makes the caller's home as root, then becomes the program. */
-const WITH_HOME = `[ -d "$1" ] || { mkdir -p "$1" && chown "$2" "$1"; }; shift 2; exec "$@"`
+/**
+ * Before the program: without it ends with 127 (the engines tell a missing program in text on stdout), and makes the caller's
+ * home as root.
+ */
+const START = `command -v "$3" >/dev/null 2>&1 || exit 127
+[ -z "$1" ] || [ -d "$1" ] || { mkdir -p "$1" && chown "$2" "$1"; }
+shift 2
+exec "$@"`
 
 /** One container as a place for a sandbox. */
 export class ContainerHost implements Host {
@@ -48,7 +54,7 @@ export class ContainerHost implements Host {
     return this.#whileThere(() =>
       bootstrap(
         (argv, { signal }) => {
-          const started = home === undefined ? argv : ['/bin/sh', '-c', WITH_HOME, 'sh', home, user ?? '0:0', ...argv]
+          const started = ['/bin/sh', '-c', START, 'anyplace', home ?? '', user ?? '0:0', ...argv]
           return execChannel(connection.api, containerId, started, { cwd: '/', user: '0:0', signal })
         },
         {

@@ -61,6 +61,7 @@ export async function containerRequest(
     maxExpiresAtMs: createdAt.getTime() + Math.max(lifetime.maxLifetimeMs, lifetime.timeoutMs),
     idleTimeoutMs: lifetime.idleTimeoutMs,
     workdir,
+    image: spec.image ?? DEFAULTS.image,
     user: isCaller ? caller : (spec.user ?? image.user),
     env: { ...(needsHome ? { HOME: CALLER_HOME } : {}), ...spec.env },
     home: needsHome ? CALLER_HOME : undefined,

@@ -62,8 +62,9 @@ export function hostInfoOf(state: ContainerState, connection: Connection, provid
   const { Status } = state.State
   const ended = !state.State.Running && Status !== 'created' && Status !== 'configured' && Status !== 'initialized'
   let workdir = ''
+  let image = state.Config.Image
   try {
-    ;({ workdir } = storedConfig(labels))
+    ;({ image, workdir } = storedConfig(labels))
   } catch {
     // Made by another version; gc must see it all the same.
   }
@@ -75,7 +76,7 @@ export function hostInfoOf(state: ContainerState, connection: Connection, provid
     isolation: 'container',
     limits: limitsInForce(state.HostConfig),
     network: state.HostConfig.NetworkMode === 'none' ? 'none' : 'own',
-    image: state.Config.Image,
+    image,
     workdir,
     reason: ended ? endReason(state) : undefined,
   }

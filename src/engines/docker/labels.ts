@@ -21,6 +21,8 @@ export interface StoredConfig {
   readonly maxExpiresAtMs: number
   readonly idleTimeoutMs?: number | undefined
   readonly workdir: string
+  /** The reference as it was asked for; the container itself names the image by its id. */
+  readonly image: string
   readonly user?: string | undefined
   readonly env: Readonly<Record<string, string>>
   /** A directory that root makes for the user before the first command. */
