@@ -82,8 +82,8 @@ export interface RunOptions extends Omit<SpawnOptions, 'stdin' | 'pty' | 'onDeta
   readonly maxOutputBytes?: number | undefined
   /** Which part is kept beyond that. @default 'tail' */
   readonly keep?: 'head' | 'tail' | 'both' | undefined
-  /** Called with output as it arrives, before any cap. A promise that it gives is waited for, which slows the command. */
-  readonly onOutput?: ((stream: 'stdout' | 'stderr', bytes: Uint8Array) => void | Promise<void>) | undefined
+  /** Called with output as it arrives, before any cap. */
+  readonly onOutput?: ((stream: 'stdout' | 'stderr', bytes: Uint8Array) => void) | undefined
 }
 
 export interface RunResult extends ExitStatus {
