@@ -1,0 +1,57 @@
+import { spawnSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import process from 'node:process'
+
+const PYTHON_COMMAND = 'apt-get update && apt-get install -y --no-install-recommends python3'
+
+/** Installs what the tests need. Gives the reason and the next step when it cannot, else undefined. */
+export function prepare() {
+  const [major, minor] = process.versions.node.split('.').map(Number)
+  if (major < 20 || (major === 20 && minor < 19)) {
+    return `Node ${process.versions.node} is too old: install Node 20.19 or newer.`
+  }
+  return installPackages() ?? installPython()
+}
+
+function installPackages() {
+  if (packagesAreInstalled()) return undefined
+  console.log('Installing the npm packages (npm ci) …')
+  const { status } = spawnSync('npm', ['ci', '--include=dev', '--no-audit', '--no-fund'], { stdio: 'inherit' })
+  return status === 0 ? undefined : 'npm ci failed; its output is above.'
+}
+
+/** True when node_modules holds the version of each package that package-lock.json names. */
+function packagesAreInstalled() {
+  const wanted = readPackages('package-lock.json')
+  const present = readPackages('node_modules/.package-lock.json')
+  if (wanted === undefined || present === undefined) return false
+  return Object.entries(wanted).every(
+    ([path, { version, optional }]) =>
+      path === '' || (optional && !present[path]) || present[path]?.version === version,
+  )
+}
+
+function readPackages(path) {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8')).packages
+  } catch {
+    return undefined
+  }
+}
+
+function installPython() {
+  if (hasPython()) return undefined
+  if (process.getuid?.() !== 0 || spawnSync('apt-get', ['--version']).status !== 0) {
+    return `python3 (3.9 or newer) is missing: the engines of this machine need it. As root:  ${PYTHON_COMMAND}`
+  }
+  console.log(`python3 is missing; installing it: ${PYTHON_COMMAND}`)
+  const { status } = spawnSync('sh', ['-c', PYTHON_COMMAND], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+    env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
+  })
+  return status === 0 && hasPython() ? undefined : `Installing python3 failed: ${PYTHON_COMMAND}`
+}
+
+function hasPython() {
+  return spawnSync('python3', ['-c', 'import sys; sys.exit(sys.version_info < (3, 9))']).status === 0
+}

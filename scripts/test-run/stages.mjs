@@ -1,0 +1,67 @@
+import { spawnSync } from 'node:child_process'
+import { existsSync, readFileSync, readdirSync } from 'node:fs'
+import process from 'node:process'
+
+/** Runs a script of package.json as one check. */
+export function runNpmScript(name) {
+  const { scripts = {} } = JSON.parse(readFileSync('package.json', 'utf8'))
+  const started = Date.now()
+  console.log(`\n== ${name}`)
+  if (scripts[name] === undefined) {
+    console.log(`package.json has no script ${name}.`)
+    return { name, passed: 0, failed: 1, seconds: 0 }
+  }
+  const { status } = spawnSync('npm', ['run', '--silent', name], { stdio: 'inherit' })
+  return { name, passed: status === 0 ? 1 : 0, failed: status === 0 ? 0 : 1, seconds: (Date.now() - started) / 1000 }
+}
+
+/** Runs the test files whose path begins with one of the filters. Nothing when there is no such file. */
+export function runVitest(name, filters, outputFile) {
+  const existing = filters.filter(hasTests)
+  if (existing.length === 0) return {}
+  console.log(`\n== ${name}`)
+  const started = Date.now()
+  const { status } = spawnSync(
+    process.execPath,
+    [
+      'node_modules/vitest/vitest.mjs',
+      'run',
+      ...existing,
+      '--reporter=default',
+      '--reporter=json',
+      `--outputFile.json=${outputFile}`,
+    ],
+    { stdio: ['ignore', 'inherit', 'inherit'] },
+  )
+  const report = readReport(outputFile)
+  const seconds = (Date.now() - started) / 1000
+  if (report === undefined) {
+    console.log(`vitest ended with ${status} and left no report.`)
+    return { result: { name, passed: 0, failed: 1, seconds } }
+  }
+  const passed = report.numPassedTests
+  let failed = report.numFailedTests
+  // a file that could not be loaded has no tests to fail
+  failed += report.testResults.filter((file) => file.status === 'failed' && file.assertionResults.length === 0).length
+  const ran = passed + failed
+  // a crash, an unhandled rejection, or nothing at all
+  if (failed === 0 && (status !== 0 || (ran === 0 && report.numPendingTests === 0))) failed += 1
+  return { result: { name, passed, failed, seconds }, report }
+}
+
+function hasTests(filter) {
+  const slash = filter.lastIndexOf('/')
+  const directory = existsSync(filter) ? filter : filter.slice(0, slash)
+  if (!existsSync(directory)) return false
+  return readdirSync(directory, { recursive: true }).some(
+    (path) => `${directory.replace(/\/$/, '')}/${path}`.startsWith(filter) && path.endsWith('.test.ts'),
+  )
+}
+
+function readReport(path) {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8'))
+  } catch {
+    return undefined
+  }
+}

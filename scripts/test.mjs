@@ -1,0 +1,75 @@
+// `npm test`: prepares the machine, runs every check and test, prints the grid of the conformance suite and a count.
+// Plain Node and no dependency, because it runs before `npm ci`.
+//
+//   npm test                     everything
+//   npm test -- --quick          leaves out what the suite marks as slow, and says so
+//   npm test -- --only unit,conformance
+//
+// The last line is always `N passed, N failed`; the exit code is 0 only when nothing failed.
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import process from 'node:process'
+import { parseArgs } from 'node:util'
+import { printGrid } from './test-run/grid.mjs'
+import { prepare } from './test-run/prepare.mjs'
+import { runNpmScript, runVitest } from './test-run/stages.mjs'
+
+const CHECKS = ['build', 'format:check', 'lint', 'types']
+const SUITES = {
+  unit: ['src/'],
+  architecture: ['test/architecture', 'test/package', 'test/pins', 'test/types', 'test/lab'],
+  doors: ['test/doors', 'test/e2e'],
+  conformance: ['test/conformance/'],
+  chaos: ['test/chaos/'],
+  integration: ['test/integration'],
+}
+
+const { values } = parseArgs({ options: { quick: { type: 'boolean' }, only: { type: 'string' } } })
+const known = ['checks', ...Object.keys(SUITES)]
+const only = values.only?.split(',') ?? known
+const unknown = only.filter((name) => !known.includes(name))
+if (unknown.length > 0) {
+  console.error(`--only knows ${known.join(', ')} (got ${unknown.join(', ')})`)
+  finish(0, 1)
+}
+if (values.quick) process.env.ANYPLACE_QUICK = '1'
+
+const work = mkdtempSync(join(tmpdir(), 'anyplace-test-run-'))
+process.on('exit', () => rmSync(work, { recursive: true, force: true }))
+process.env.ANYPLACE_PLAN_DIRECTORY = join(work, 'plans')
+
+const problem = prepare()
+if (problem !== undefined) {
+  console.error(`\n${problem}`)
+  finish(0, 1)
+}
+
+const results = []
+if (only.includes('checks')) for (const name of CHECKS) results.push(runNpmScript(name))
+const reports = []
+for (const [name, filters] of Object.entries(SUITES)) {
+  if (!only.includes(name)) continue
+  const { result, report } = runVitest(name, filters, join(work, `${name}.json`))
+  if (result !== undefined) results.push(result)
+  if (report !== undefined) reports.push(report)
+}
+
+if (only.includes('conformance')) printGrid(process.env.ANYPLACE_PLAN_DIRECTORY, reports)
+console.log('\nWhat ran:')
+for (const { name, passed, failed, seconds } of results) {
+  console.log(
+    `  ${failed === 0 ? 'ok    ' : 'FAILED'}  ${name.padEnd(14)} ${passed} passed, ${failed} failed (${seconds.toFixed(1)} s)`,
+  )
+}
+if (values.quick) console.log('  --quick left out the slow requirements; a full run has them.')
+if (only.length < known.length)
+  console.log(`  --only left out: ${known.filter((name) => !only.includes(name)).join(', ')}`)
+const sum = (key) => results.reduce((total, result) => total + result[key], 0)
+finish(sum('passed'), sum('failed'))
+
+/** Prints the count as the last line and ends the process. */
+function finish(passed, failed) {
+  console.log(`\n${passed} passed, ${failed} failed`)
+  process.exit(failed === 0 && passed > 0 ? 0 : 1)
+}
