@@ -69,7 +69,7 @@ def kill_pass(root):
     while True:
         fresh = 0
         todo = [root]
-        while todo:
+        while todo and time.monotonic() < give_up:
             pid = todo.pop()
             below = still.get(pid)
             if below is None:
@@ -84,8 +84,8 @@ def kill_pass(root):
                     fresh += 1
                     send(child, STOP)
             todo.extend(below)
-        if not fresh and len(still) == len(seen) or time.monotonic() > give_up:
-            break
+        if not fresh and len(still) >= len(seen) or time.monotonic() >= give_up:
+            break  # what is out of time is found by the next pass
     for pid in seen:
         send(pid, KILL)
     return len(seen)
