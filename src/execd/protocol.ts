@@ -1,6 +1,5 @@
 /**
- * The wire between a client and the exec daemon, version 1. The daemon's half is `daemon/wire.py`; both ends are tested
- * against `test/vectors/frames.json`.
+ * The wire between a client and the exec daemon, version 1. The daemon's half is `daemon/wire.py`.
  *
  * The daemon writes MAGIC, then frames both ways:
  *

@@ -1,0 +1,264 @@
+"""The daemon's parts by themselves, with the standard library's unittest. Run by test/execd/daemon.test.ts."""
+import io
+import json
+import os
+import random
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "src", "execd", "daemon"))
+sys.dont_write_bytecode = True
+
+import journal  # noqa: E402
+import keepers  # noqa: E402
+import tar  # noqa: E402
+import trees  # noqa: E402
+import users  # noqa: E402
+import wire  # noqa: E402
+
+
+class JournalTest(unittest.TestCase):
+    def check(self, directory, seed):
+        chance = random.Random(seed)
+        limit = chance.choice([1000, 70_000, 3_000_000])
+        kept = journal.Journal(limit, directory)
+        everything = bytearray()
+        for _ in range(chance.randrange(1, 80)):
+            data = chance.randbytes(chance.choice([1, 20, 4096, 65536, 65536]))
+            kept.append(data)
+            everything += data
+            self.assertEqual(kept.end, len(everything))
+            self.assertEqual(kept.base, max(0, len(everything) - limit))
+            at = chance.randrange(kept.base, kept.end)
+            part = kept.read(at, 1 << 20)
+            self.assertGreater(len(part), 0)
+            self.assertEqual(part, bytes(everything[at : at + len(part)]))
+        whole, at = bytearray(), kept.base
+        while at < kept.end:
+            part = kept.read(at, 256 * 1024)
+            whole += part
+            at += len(part)
+        self.assertEqual(whole, everything[kept.base :])
+        kept.close()
+
+    def test_memory_holds_the_last_bytes(self):
+        for seed in range(40):
+            self.check(None, seed)
+
+    def test_the_ring_on_disk_holds_the_last_bytes(self):
+        with tempfile.TemporaryDirectory() as directory:
+            for seed in range(40):
+                self.check(os.fsencode(directory), seed)
+            self.assertEqual(os.listdir(directory), [], "a journal file has a name: it would outlive the daemon")
+
+    def test_a_full_disk_keeps_the_newest_and_says_what_is_gone(self):
+        with tempfile.TemporaryDirectory() as directory:
+            kept = journal.Journal(8 << 20, os.fsencode(directory))
+            kept.append(bytes(2 << 20))
+            self.assertGreaterEqual(kept.fd, 0)
+            os.close(kept.fd)
+            kept.fd = os.open("/dev/full", os.O_RDWR)
+            kept.append(b"x" * 100_000)
+            self.assertEqual(kept.base, 2 << 20)
+            self.assertEqual(kept.read(kept.base, 10), b"x" * 10)
+            kept.append(b"y" * 10)
+            self.assertEqual(kept.read(kept.end - 10, 10), b"y" * 10)
+
+
+class WireTest(unittest.TestCase):
+    def test_json_as_the_library_has_it(self):
+        chance = random.Random(7)
+
+        def value(depth):
+            kind = chance.randrange(7 if depth < 4 else 5)
+            if kind == 0:
+                return chance.choice([None, True, False])
+            if kind == 1:
+                return chance.randrange(-(1 << 60), 1 << 60)
+            if kind == 2:
+                return chance.random() * 1e9
+            if kind < 5:
+                return "".join(chr(chance.choice([65, 34, 92, 10, 0x7F, 0xE9, 0xDC80, 0xDCFF, 0x1F600])) for _ in range(chance.randrange(9)))
+            if kind == 5:
+                return [value(depth + 1) for _ in range(chance.randrange(4))]
+            return {"k%d" % index: value(depth + 1) for index in range(chance.randrange(4))}
+
+        for _ in range(2000):
+            one = value(0)
+            self.assertEqual(json.loads(wire.dumps(one)), one)
+            self.assertEqual(wire.loads(json.dumps(one).encode()), one)
+
+    def test_broken_json_is_refused(self):
+        for text in (b"", b"{", b'{"a":1}x', b"nul", b'"\xff"'):
+            with self.assertRaises((ValueError, StopIteration, UnicodeError)):
+                wire.loads(text)
+
+    def test_nul_is_refused(self):
+        with self.assertRaises(wire.Refused):
+            wire.to_bytes("a\0b", "argv")
+        self.assertEqual(wire.to_bytes("\udcff", "argv"), b"\xff")
+
+
+class TarTest(unittest.TestCase):
+    def setUp(self):
+        self.directory = tempfile.TemporaryDirectory()
+        self.addCleanup(self.directory.cleanup)
+        self.base = os.fsencode(self.directory.name)
+
+    def unpack(self, archive, into, as_file=False):
+        path = os.path.join(self.base, b"archive")
+        with open(path, "wb") as file:
+            file.write(archive)
+        fd = os.open(path, os.O_RDONLY)
+        try:
+            return tar.unpack(os.path.join(self.base, into), fd, as_file, False)
+        finally:
+            os.close(fd)
+
+    def pack(self, root, exclude=()):
+        path = os.path.join(self.base, b"packed")
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        try:
+            result = tar.pack(root, fd, list(exclude))
+        finally:
+            os.close(fd)
+        with open(path, "rb") as file:
+            return result, file.read()
+
+    @staticmethod
+    def archive(*members, fmt=tarfile.PAX_FORMAT):
+        out = io.BytesIO()
+        with tarfile.open(fileobj=out, mode="w", format=fmt) as into:
+            for name, kind, content, link in members:
+                member = tarfile.TarInfo(name)
+                member.type, member.size, member.linkname = kind, len(content), link
+                into.addfile(member, io.BytesIO(content))
+        return out.getvalue()
+
+    def test_there_and_back(self):
+        chance = random.Random(3)
+        root = os.path.join(self.base, b"tree")
+        os.makedirs(root)
+        names = [b"a b", b"-rf", b"new\nline", "\u00e9".encode(), b"\xff\xfe", b"l" * 150, b"$(x)", b"..x", b"q'\""]
+        for name in names:
+            os.makedirs(os.path.join(root, b"d" + name, b"deep"))
+            path = os.path.join(root, b"d" + name, b"deep", name)
+            with open(path, "wb") as file:
+                file.write(chance.randbytes(chance.choice([0, 1, 511, 512, 513, 70_000])))
+            os.chmod(path, chance.choice([0o600, 0o755, 0o444]))
+            os.utime(path, (1_600_000_000, chance.randrange(1_000_000_000)))
+        os.symlink(b"/etc/passwd", os.path.join(root, b"link"))
+        os.symlink(b"l" * 150, os.path.join(root, b"long-link"))
+        result, data = self.pack(root)
+        self.assertEqual(result["files"], len(names) + 2)
+        with tarfile.open(fileobj=io.BytesIO(data), errors="surrogateescape", encoding="utf-8") as check:
+            self.assertEqual(len(check.getmembers()), 1 + 2 * len(names) + len(names) + 2)
+        self.unpack(data, b"back")
+        back = os.path.join(self.base, b"back")
+        found = subprocess.run(["diff", "-r", "--no-dereference", root, back], capture_output=True)
+        self.assertEqual((found.returncode, found.stdout), (0, b""))
+        for name in names:
+            one, two = (os.stat(os.path.join(where, b"d" + name, b"deep", name)) for where in (root, back))
+            self.assertEqual((one.st_mode, int(one.st_mtime)), (two.st_mode, int(two.st_mtime)))
+        result, data = self.pack(root, [b"da b"])
+        self.assertEqual(result["files"], len(names) + 1)
+
+    def test_nothing_is_written_outside(self):
+        outside = os.path.join(self.base, b"outside")
+        os.makedirs(outside)
+        regular, link, hard = tarfile.REGTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE
+        hostile = [
+            [("/" + os.fsdecode(outside) + "/x", regular, b"x", "")],
+            [("../outside/x", regular, b"x", "")],
+            [("a/../../outside/x", regular, b"x", "")],
+            [("way", link, b"", os.fsdecode(outside)), ("way/x", regular, b"x", "")],
+            [("way", link, b"", os.fsdecode(outside)), ("way/deep/x", regular, b"x", "")],
+            [("way", hard, b"", "../outside"), ("y", regular, b"x", "")],
+            [("device", tarfile.CHRTYPE, b"", "")],
+            [("fifo", tarfile.FIFOTYPE, b"", "")],
+        ]
+        for number, members in enumerate(hostile):
+            with self.assertRaises((wire.Refused, OSError), msg=str(members)) as caught:
+                self.unpack(self.archive(*members), b"into-%d" % number)
+            if isinstance(caught.exception, wire.Refused):
+                self.assertEqual(caught.exception.error["code"], "unsafe-archive")
+            self.assertEqual(os.listdir(outside), [])
+        self.assertEqual(len(hostile), 8)
+
+    def test_a_file_replaces_a_link_and_does_not_follow_it(self):
+        outside = os.path.join(self.base, b"victim")
+        with open(outside, "wb") as file:
+            file.write(b"old")
+        os.makedirs(os.path.join(self.base, b"into"))
+        os.symlink(outside, os.path.join(self.base, b"into", b"x"))
+        self.unpack(self.archive(("x", tarfile.REGTYPE, b"new", "")), b"into")
+        with open(outside, "rb") as file:
+            self.assertEqual(file.read(), b"old")
+        self.assertFalse(os.path.islink(os.path.join(self.base, b"into", b"x")))
+
+    def test_cut_and_damaged_archives_are_refused(self):
+        good = self.archive(("x", tarfile.REGTYPE, b"y" * 5000, ""))
+        for bad in (good[:700], good[:100], b"", b"z" * 1024, good[:148] + b"0000000\0" + good[156:]):
+            with self.assertRaises(wire.Refused):
+                self.unpack(bad, b"into")
+        self.assertEqual([name for name in os.listdir(os.path.join(self.base, b"into")) if name.startswith(b".anyplace")], [])
+
+    def test_many_directories(self):
+        members = [("d%d/e/f" % index, tarfile.REGTYPE, b"1", "") for index in range(300)]
+        for fmt in (tarfile.PAX_FORMAT, tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT):
+            self.assertEqual(self.unpack(self.archive(*members, fmt=fmt), b"many")["files"], 300)
+
+
+class TreesTest(unittest.TestCase):
+    def test_everything_below_is_killed_however_it_hides(self):
+        keepers.prctl(keepers.PR_SET_CHILD_SUBREAPER, 1)
+        mark = "31%d" % os.getpid()
+        script = "(setsid sh -c 'trap \"\" TERM; env -i sleep %s' &); (sh -c 'setsid sh -c \"sleep %s & sleep %s\" &' &); sleep %s" % ((mark,) * 4)
+        process = subprocess.Popen(["sh", "-c", script])
+
+        def count():
+            return len([pid for pid in trees.descendants(os.getpid()) if (trees.stat_of(pid) or (0, b"Z"))[1] not in (b"Z", b"X")])
+
+        deadline = time.monotonic() + 10
+        while count() < 6 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        self.assertGreaterEqual(count(), 6)
+        while trees.kill_pass(os.getpid()):
+            try:
+                while os.waitpid(-1, os.WNOHANG)[0]:
+                    pass
+            except ChildProcessError:
+                break
+        process.returncode = 0
+        left = []
+        for name in os.listdir("/proc"):
+            try:
+                with open("/proc/%s/cmdline" % name, "rb") as file:
+                    if mark.encode() in file.read():
+                        left.append(name)
+            except OSError:
+                pass
+        self.assertEqual(left, [])
+
+
+class UsersTest(unittest.TestCase):
+    def test_forms(self):
+        if os.geteuid() != 0:
+            with self.assertRaises(wire.Refused) as caught:
+                users.resolve("0")
+            self.assertEqual(caught.exception.error["code"], "unsupported")
+            return
+        self.assertEqual(users.resolve("123:456").uid, 123)
+        self.assertEqual(users.resolve("123:456").gid, 456)
+        self.assertEqual(users.resolve("nobody").uid, 65534)
+        for bad in ("no-such-user", "0:no-such-group", "99999999999"):
+            with self.assertRaises(wire.Refused):
+                users.resolve(bad)
+
+
+if __name__ == "__main__":
+    unittest.main()
