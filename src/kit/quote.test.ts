@@ -5,27 +5,25 @@ import { AnyplaceError } from '../spec/index.ts'
 import { quoteArgv, quoteShell } from './quote.ts'
 
 const SPECIAL = fc.constantFrom(
-  ...[
-    '',
-    ' ',
-    "'",
-    '"',
-    '\\',
-    '\n',
-    '$(id)',
-    '`id`',
-    '~',
-    '-n',
-    '--',
-    '*',
-    '!',
-    '#',
-    'é',
-    '\u{1F600}',
-    'if',
-    'A=b',
-    '%1',
-  ],
+  '',
+  ' ',
+  "'",
+  '"',
+  '\\',
+  '\n',
+  '$(id)',
+  '`id`',
+  '~',
+  '-n',
+  '--',
+  '*',
+  '!',
+  '#',
+  'é',
+  '\u{1F600}',
+  'if',
+  'A=b',
+  '%1',
 )
 const word = fc
   .array(fc.oneof(SPECIAL, fc.string({ unit: 'binary', maxLength: 6 })), { maxLength: 4 })
@@ -44,10 +42,10 @@ describe('quoteShell', () => {
   })
 
   test('a word that is a shell word of its own is a program name', () => {
-    for (const name of ['if', 'while', 'exit', 'A=b', '~', '{', '!', '']) {
+    for (const name of ['if', 'while', 'A=b', '~', '{', '!', '']) {
       const script = `${quoteArgv([name, 'x'])} 2>/dev/null; echo $?`
-      // 127: the shell looked for a program of that name. `exit` is a builtin whatever the quotes.
-      if (name !== 'exit') expect(execFileSync('/bin/sh', ['-c', script], { encoding: 'utf8' })).toBe('127\n')
+      // 127: the shell looked for a program of that name.
+      expect(execFileSync('/bin/sh', ['-c', script], { encoding: 'utf8' })).toBe('127\n')
     }
   })
 
