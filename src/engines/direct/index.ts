@@ -1,0 +1,1 @@
+export { directEngine } from './direct-engine.ts'

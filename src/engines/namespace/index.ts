@@ -1,0 +1,1 @@
+export { namespaceEngine } from './namespace-engine.ts'

@@ -1,0 +1,125 @@
+import { AnyplaceError } from '../../spec/index.ts'
+import type { CallOptions, Engine, Finding, Host, HostInfo, Machine, Provider } from '../../spec/index.ts'
+import { directEngine } from '../../engines/direct/index.ts'
+import { dockerEngine } from '../../engines/docker/docker-engine.ts'
+import { namespaceEngine } from '../../engines/namespace/index.ts'
+import { chooseEngine } from './choose-engine.ts'
+import { localMachine } from './local-machine.ts'
+
+export interface LocalProviderOptions {
+  /** @default this computer */
+  readonly machine?: Machine | undefined
+  /** Absolute; where sandboxes of `direct` and `namespace` keep their state. @default ANYPLACE_HOME, else ~/.anyplace */
+  readonly stateDirectory?: string | undefined
+  /** Replaced in tests. @default docker, podman, namespace, direct */
+  readonly engines?: ((machine: Machine) => readonly Engine[]) | undefined
+}
+
+/** Sandboxes on this computer, by whichever of its engines fits. Does nothing until it is asked to. */
+export function localProvider(options: LocalProviderOptions = {}): Provider {
+  const machine = withState(options.machine ?? localMachine(), options.stateDirectory)
+  const engines = (options.engines ?? allEngines)(machine)
+  return {
+    type: 'local',
+    contractVersion: 1,
+    async open(request) {
+      const facts = await machine.facts({ signal: request.signal })
+      const { engine } = await chooseEngine(engines, facts, request.engine, { signal: request.signal })
+      return engine.open(request)
+    },
+    attach: (nameOrId, callOptions) => attach(engines, nameOrId, callOptions),
+    list: (callOptions) => list(engines, callOptions),
+    remove: (id, callOptions) => remove(engines, id, callOptions),
+    check: (callOptions) => check(machine, engines, callOptions),
+  }
+}
+
+function allEngines(machine: Machine): readonly Engine[] {
+  return [
+    dockerEngine(machine, { kind: 'docker' }),
+    dockerEngine(machine, { kind: 'podman' }),
+    namespaceEngine(machine),
+    directEngine(machine),
+  ]
+}
+
+function withState(machine: Machine, stateDirectory: string | undefined): Machine {
+  if (stateDirectory === undefined) return machine
+  return { ...machine, facts: async (options) => ({ ...(await machine.facts(options)), stateDirectory }) }
+}
+
+/** Asks all engines at once. One that cannot be reached has no sandboxes for us; `check` says why. */
+async function attach(
+  engines: readonly Engine[],
+  nameOrId: string,
+  options: CallOptions = {},
+): Promise<Host | undefined> {
+  const answers = await Promise.all(
+    engines.map((engine) =>
+      engine.attach(nameOrId, options).catch((error: unknown) => skipUnreachable(error, undefined)),
+    ),
+  )
+  return answers.find((host) => host !== undefined)
+}
+
+async function* list(engines: readonly Engine[], options: CallOptions = {}): AsyncIterable<HostInfo> {
+  const lists = engines.map(async (engine) => {
+    const found: HostInfo[] = []
+    try {
+      for await (const info of engine.list(options)) found.push(info)
+    } catch (error) {
+      skipUnreachable(error, undefined)
+    }
+    return found
+  })
+  for (const found of await Promise.all(lists)) yield* found
+}
+
+async function remove(engines: readonly Engine[], id: string, options: CallOptions = {}): Promise<void> {
+  const results = await Promise.allSettled(
+    engines.map((engine) => engine.remove(id, options).catch((error: unknown) => skipUnreachable(error, undefined))),
+  )
+  const failed = results.find((result) => result.status === 'rejected')
+  if (failed !== undefined) throw failed.reason
+}
+
+function skipUnreachable<T>(error: unknown, instead: T): T {
+  if (AnyplaceError.is(error, 'engine-unavailable')) return instead
+  throw error
+}
+
+async function check(
+  machine: Machine,
+  engines: readonly Engine[],
+  options: CallOptions = {},
+): Promise<readonly Finding[]> {
+  const [facts, findings] = await Promise.all([
+    machine.facts(options),
+    Promise.all(engines.map((engine) => engine.check(options))),
+  ])
+  const known = engines.map((engine, index): Engine => {
+    const finding = findings[index]
+    return finding === undefined ? engine : { ...engine, name: engine.name, check: async () => finding }
+  })
+  return [await chosen(known, facts, options), ...findings.map((finding) => whyNot(finding, facts.containerSigns))]
+}
+
+async function chosen(
+  engines: readonly Engine[],
+  facts: Awaited<ReturnType<Machine['facts']>>,
+  options: CallOptions,
+): Promise<Finding> {
+  try {
+    const { engine, reason } = await chooseEngine(engines, facts, undefined, options)
+    return { subject: 'engine', status: 'ok', message: `on: "local" uses ${engine.name}, because ${reason}` }
+  } catch (error) {
+    if (!AnyplaceError.is(error, 'engine-unavailable')) throw error
+    return { subject: 'engine', status: 'unavailable', message: error.message, hint: error.hint }
+  }
+}
+
+/** `direct` works nearly everywhere and is still not chosen outside a container: say so. */
+function whyNot(finding: Finding, containerSigns: readonly string[]): Finding {
+  if (finding.subject !== 'direct' || finding.status !== 'ok' || containerSigns.length > 0) return finding
+  return { ...finding, message: `${finding.message}; used only when asked for: on: "local/direct"` }
+}
