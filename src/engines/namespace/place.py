@@ -405,11 +405,11 @@ def keep(plan, command):
     def on_term(_number, _frame):
         ended["term"] = True
         if "pid" in ended:
-            os.kill(ended["pid"], signal.SIGKILL)
+            os.kill(ended["pid"], _signal.SIGKILL)
 
-    signal.signal(signal.SIGTERM, on_term)
-    for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
+    _signal.signal(_signal.SIGTERM, on_term)
+    for number in (_signal.SIGINT, _signal.SIGHUP):
+        _signal.signal(number, _signal.SIG_IGN)
     if plan["host_uid"] is None:
         become_user_root(plan)
     must(libc.unshare(NEWPID), "process namespace")
@@ -418,8 +418,8 @@ def keep(plan, command):
     errors_read, errors_write = os.pipe()
     pid = os.fork()
     if pid == 0:
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, signal.SIG_DFL)
+        for number in (_signal.SIGTERM, _signal.SIGINT, _signal.SIGHUP):
+            _signal.signal(number, _signal.SIG_DFL)
         for fd in (to_inside, from_inside, errors_read):
             os.close(fd)
         inside(plan, command, to_inside_read, from_inside_write, errors_write)
@@ -436,7 +436,7 @@ def keep(plan, command):
         except OSError:
             pass
     if ended.get("term"):
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, _signal.SIGKILL)
     while True:
         said = os.read(from_inside, 1)
         if said == b"u":
@@ -455,7 +455,7 @@ def keep(plan, command):
 
 
 def main():
-    plan = json.loads(sys.argv[1])
+    plan = loads(sys.argv[1])
     began = time.monotonic()
     try:
         error, status = keep(plan, sys.argv[2:])

@@ -1,12 +1,35 @@
 """Ends and removes what belongs to one sandbox of the `direct` and `namespace` engines. Joined in front of the scripts that use it."""
 import errno
 import fcntl
-import json
 import os
 import select
-import signal
 import sys
 import time
+
+# The C halves of `json` and `signal`: importing those costs more than all else that these scripts do.
+import _signal
+
+try:
+    import _json
+
+    class _Context:
+        strict = True
+        object_hook = object_pairs_hook = None
+        parse_float, parse_int, parse_constant, memo = float, int, None, {}
+
+    _scan = _json.make_scanner(_Context)
+    _encode = _json.make_encoder(None, None, _json.encode_basestring_ascii, None, ":", ",", False, False, False)
+
+    def loads(text):
+        return _scan(text, 0)[0]
+
+    def dumps(value):
+        return "".join(_encode(value, 0))
+
+    if loads(dumps({"a": [1, "\udc80", None, True, 0.5]})) != {"a": [1, "\udc80", None, True, 0.5]}:
+        raise ImportError
+except Exception:  # another interpreter, or its private half has changed
+    from json import dumps, loads
 
 
 def start_time(pid):
@@ -48,7 +71,7 @@ def signal_and_wait(path, number, seconds):
     try:
         if recorded(path) != pid:
             return True
-        signal.pidfd_send_signal(handle, number)
+        _signal.pidfd_send_signal(handle, number)
         poll = select.poll()
         poll.register(handle, select.POLLIN)
         return bool(poll.poll(seconds * 1000))
@@ -75,7 +98,7 @@ def kill_marked(identity):
                 continue
         if not found:
             return
-        for number in (signal.SIGSTOP, signal.SIGKILL):
+        for number in (_signal.SIGSTOP, _signal.SIGKILL):
             for pid in found:
                 try:
                     os.kill(pid, number)
@@ -92,11 +115,12 @@ def remove_cgroups(paths):
                 with open(path + "/cgroup.procs") as file:
                     pids = [int(line) for line in file]
                 for pid in pids:
-                    os.kill(pid, signal.SIGKILL)
+                    os.kill(pid, _signal.SIGKILL)
             except (OSError, ValueError):
                 pass
             try:
                 os.rmdir(path)
+                remove_empty(os.path.dirname(path))
                 break
             except FileNotFoundError:
                 break
@@ -104,6 +128,13 @@ def remove_cgroups(paths):
                 if attempt == 499:
                     raise
                 time.sleep(0.002)
+
+
+def remove_empty(path):
+    try:
+        os.rmdir(path)
+    except OSError:
+        pass
 
 
 def run(*words):

@@ -17,17 +17,17 @@ def wait_for_start(run_directory):
 
 
 def main():
-    given = json.load(sys.stdin)
+    given = loads(sys.stdin.read())
     state, identity, name = given["state"], given["id"], given["name"]
     directory = "%s/sandboxes/%s" % (state, identity)
     supervisor = directory + "/run/supervisor.pid"
     wait_for_start(directory + "/run")
     # A supervisor that gets SIGTERM ends its sandbox first; one that does not answer takes its sandbox with it.
-    if not signal_and_wait(supervisor, signal.SIGTERM, 10):
-        signal_and_wait(supervisor, signal.SIGKILL, 10)
-    signal_and_wait(directory + "/init.pid", signal.SIGKILL, 10)
+    if not signal_and_wait(supervisor, _signal.SIGTERM, 10):
+        signal_and_wait(supervisor, _signal.SIGKILL, 10)
+    signal_and_wait(directory + "/init.pid", _signal.SIGKILL, 10)
     kill_marked(identity)
-    print(json.dumps({"removed": clear(state, name, identity, given["cgroups"]), "directory": directory}))
+    print(dumps({"removed": clear(state, name, identity, given["cgroups"]), "directory": directory}))
 
 
 main()

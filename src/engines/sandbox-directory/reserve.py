@@ -1,6 +1,4 @@
 # Input: state, record, own_user, limits, pids_default. Takes the name, makes the directory and the control groups.
-import random
-
 # Above the ids that systemd gives to containers and below 2^31; no distribution gives these to anybody.
 FIRST_UID, LAST_UID = 1879048192, 2147483646
 STARTING_SECONDS = 60
@@ -14,7 +12,7 @@ class Refused(Exception):
 
 
 def main():
-    given = json.load(sys.stdin)
+    given = loads(sys.stdin.read())
     state, record = given["state"], given["record"]
     for directory in (state, state + "/sandboxes", state + "/names"):
         os.makedirs(directory, 0o700, exist_ok=True)
@@ -36,7 +34,7 @@ def main():
             if "tmp" in given["directories"]:
                 os.chmod(directory + "/tmp", 0o1777)
             record["cgroups"] = make_cgroups(given, record, made)
-            write(directory + "/sandbox.json", json.dumps(record))
+            write(directory + "/sandbox.json", dumps(record))
             write("%s/names/%s" % (state, record["name"]), record["id"])
         except BaseException as error:
             remove_cgroups(made)
@@ -53,7 +51,7 @@ def is_taken(directory):
         return True
     try:
         with open(directory + "/sandbox.json") as file:
-            created = json.load(file)["createdAtMs"]
+            created = loads(file.read())["createdAtMs"]
     except (OSError, ValueError, KeyError):
         return False
     return not os.path.exists(directory + "/run/supervisor.pid") and time.time() - created / 1000 < STARTING_SECONDS
@@ -72,7 +70,7 @@ def free_uid(state):
     for name in os.listdir(state + "/sandboxes"):
         try:
             with open("%s/sandboxes/%s/sandbox.json" % (state, name)) as file:
-                used.add(json.load(file).get("hostUid"))
+                used.add(loads(file.read()).get("hostUid"))
         except (OSError, ValueError):
             pass
     taken = [(uid, uid) for uid in used if uid]
@@ -89,7 +87,7 @@ def free_uid(state):
         first, _, count = max(mapped)
         first, last = max(first, first + count - 4096, 20000), first + count - 2
     for _ in range(1000):
-        uid = random.randint(first, last) if last > first else 0
+        uid = first + int.from_bytes(os.urandom(8), "big") % (last - first + 1) if last > first else 0
         if uid and uid != 65534 and not any(low <= uid <= high for low, high in taken):
             return uid
     raise Refused("user", "there is no free unprivileged user id on this machine")
@@ -152,7 +150,7 @@ def group_for(controller, identity, groups):
         # As root in a place of our own at the top; as anybody else only below where we are, if that was handed to us.
         parent = mount_point if os.geteuid() == 0 else mount_point + own
         path = "%s/anyplace/%s" % (parent.rstrip("/"), identity)
-        os.makedirs(path, 0o755, exist_ok=True)
+        make_group(path)
         return controller, path, False
     if two is None:
         raise LookupError("the %s controller is not mounted" % controller)
@@ -164,14 +162,24 @@ def group_for(controller, identity, groups):
     for parent in parents:
         base = parent.rstrip("/") + "/anyplace"
         try:
-            os.makedirs(base, 0o755, exist_ok=True)
-            for group in (parent, base):
-                enable(group)
-            os.mkdir("%s/%s" % (base, identity), 0o755)
+            enable(parent)
+            make_group(base)
+            enable(base)
+            make_group("%s/%s" % (base, identity))
             return "unified", "%s/%s" % (base, identity), True
         except (OSError, LookupError) as error:
             problem = error
     raise problem
+
+
+def make_group(path):
+    """Again when the parent vanishes under us: the last sandbox of another state directory takes it along."""
+    for attempt in range(20):
+        try:
+            return os.makedirs(path, 0o755, exist_ok=True)
+        except FileNotFoundError:
+            if attempt == 19:
+                raise
 
 
 def enable(group):
@@ -216,4 +224,4 @@ def mounted_hierarchies():
     return one, two
 
 
-print(json.dumps(main()))
+print(dumps(main()))
