@@ -71,6 +71,7 @@ export async function hostDirectories(
       })
     }
     targets.add(where)
+    await assertThere(machine, source, field, options)
     const real = await resolveLinks(machine, source, options)
     const reached = forbidden.find((path) => path === real || path.startsWith(real === '/' ? '/' : `${real}/`))
     if (reached !== undefined) {
@@ -93,20 +94,38 @@ function assertAbsolute(path: string, field: string): void {
   })
 }
 
+/** Podman would make a missing directory, so the engine is not asked. */
+async function assertThere(machine: Machine, path: string, field: string, options: CallOptions): Promise<void> {
+  const { exitCode } = await runQuietly(machine, ['test', '-e', path], options)
+  if (exitCode === 0) return
+  throw new AnyplaceError(
+    'file-not-found',
+    `${JSON.stringify(path)} to be mounted does not exist on ${machine.label}.`,
+    {
+      field,
+      hint: 'Make it first; an empty directory is enough',
+    },
+  )
+}
+
 /** The path without links, as far as it exists. */
 async function resolveLinks(machine: Machine, path: string, options: CallOptions): Promise<string> {
-  const lexical = posix.normalize(path).replace(/(.)\/$/, '$1')
-  const channel = await machine.run(['readlink', '-f', '--', path], {
-    env: { PATH: '/usr/bin:/bin', LC_ALL: 'C' },
-    signal: options.signal,
-  })
+  const { exitCode, text } = await runQuietly(machine, ['readlink', '-f', '--', path], options)
+  const real = text.replace(/\n$/, '')
+  return exitCode === 0 && real.startsWith('/') ? real : posix.normalize(path).replace(/(.)\/$/, '$1')
+}
+
+async function runQuietly(
+  machine: Machine,
+  argv: readonly string[],
+  options: CallOptions,
+): Promise<{ readonly exitCode: number | null; readonly text: string }> {
+  const channel = await machine.run(argv, { env: { PATH: '/usr/bin:/bin', LC_ALL: 'C' }, signal: options.signal })
   try {
     channel.stdin.end()
     channel.stderr.resume()
-    const text = await readableText(channel.stdout)
-    const { exitCode } = await channel.exit
-    const real = text.replace(/\n$/, '')
-    return exitCode === 0 && real.startsWith('/') ? real : lexical
+    const [text, { exitCode }] = await Promise.all([readableText(channel.stdout), channel.exit])
+    return { exitCode, text }
   } finally {
     await channel.close()
   }

@@ -141,14 +141,6 @@ function translate(error: EngineApiError, connection: Connection, request: OpenR
     const why = 'it has no runtime for GPUs'
     return unsupportedField('gpu', request.spec.gpu, engine, why, 'Install the NVIDIA container toolkit')
   }
-  const missing = /(?:bind source path does not exist|statfs|lstat|stat)[: ]+(\/[^:]*)/.exec(message)
-  if (missing !== null && (request.spec.mounts ?? request.spec.workspace) !== undefined) {
-    const path = missing[1] ?? ''
-    return new AnyplaceError('file-not-found', `The directory ${JSON.stringify(path)} to be mounted does not exist.`, {
-      field: request.spec.workspace === path ? 'workspace' : 'mounts',
-      cause: error,
-    })
-  }
   if (/no space left/i.test(message)) return new AnyplaceError('no-space', `${what}: ${message}.`, { cause: error })
   const code = statusCode === 400 ? 'invalid-argument' : statusCode === 404 ? 'not-found' : 'engine-unavailable'
   return new AnyplaceError(code, `${what}: ${message.replace(/\.$/, '')}.`, { cause: error })
