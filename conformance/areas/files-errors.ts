@@ -17,10 +17,8 @@ verifies('files:missing', async ({ box, directory, temporaryDirectory }) => {
     files.download(path, `${local}/x`),
     files.archive(path),
   ]
-  for (const call of calls) {
-    const failure = await failsWith(call, 'file-not-found')
-    assert.match(failure.message, /no such file/)
-  }
+  const failures = await Promise.all(calls.map((call) => failsWith(call, 'file-not-found')))
+  for (const failure of failures) assert.match(failure.message, /no such file/)
   assert.equal(await files.exists(path), false)
 })
 
@@ -40,7 +38,7 @@ verifies('files:permission', async ({ open, temporaryDirectory }) => {
     files.write('shut/g', 'x'),
     files.download('own', `${local}/own`),
   ]
-  for (const call of calls) await failsWith(call, 'permission-denied')
+  await Promise.all(calls.map((call) => failsWith(call, 'permission-denied')))
   await failsWith(files.exists('shut/f'), 'permission-denied')
   await sandbox.run(['chmod', '700', 'shut'])
 })

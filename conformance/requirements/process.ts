@@ -39,7 +39,7 @@ export const processRequirements = {
   },
   'process:exit-127-126': {
     behaviour:
-      'A shell’s 127 and 126 pass through; a program that is missing or not executable is command-not-found or command-not-executable.',
+      'A program that is missing is 127, one that cannot be run 126, from a shell and from argv, with the reason on stderr.',
     source: 'Q4',
   },
   'process:exit-signal': { behaviour: 'Death by a signal is reported as its name and 128 + its number.', source: 'Q4' },
