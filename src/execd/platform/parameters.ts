@@ -1,0 +1,44 @@
+import { assertNoNul, textToBytes } from '../../kit/text-bytes.ts'
+
+const LONE_SURROGATE = /\p{Surrogate}/u
+const PLAIN_BYTE = /[A-Za-z0-9_@+:,./=-]/
+
+/**
+ * Shell lines that turn the parameters of {@link encodeParameters} back into `"$@"`, byte for byte. The `x` keeps line
+ * feeds at the end, which a command substitution would eat.
+ */
+export const DECODE_PARAMETERS = `
+if [ "$1" = octal ]; then
+  shift
+  n=$#
+  while [ "$n" -gt 0 ]; do
+    v=$(printf '%bx' "$1")
+    set -- "$@" "\${v%x}"
+    shift
+    n=$((n - 1))
+  done
+else
+  shift
+fi
+`
+
+/**
+ * Parameters for a script that begins with {@link DECODE_PARAMETERS}. Platforms carry argv as Unicode text, so words with
+ * bytes that are not UTF-8 (lone surrogates, see `textToBytes`) travel as octal escapes; all others travel as they are.
+ *
+ * @throws AnyplaceError `invalid-argument` when a word holds a NUL
+ */
+export function encodeParameters(words: readonly string[]): string[] {
+  for (const [index, word] of words.entries()) assertNoNul(word, `parameter ${index}`)
+  if (!words.some((word) => LONE_SURROGATE.test(word))) return ['raw', ...words]
+  return ['octal', ...words.map(octal)]
+}
+
+function octal(word: string): string {
+  let text = ''
+  for (const byte of textToBytes(word)) {
+    const character = String.fromCharCode(byte)
+    text += PLAIN_BYTE.test(character) ? character : `\\0${byte.toString(8).padStart(3, '0')}`
+  }
+  return text
+}
