@@ -1,0 +1,5 @@
+export { openStore } from './open-store.ts'
+export { ensurePrivateDirectory, stateDirectory } from './state-directory.ts'
+export type { Entry, JsonValue, Store } from './store.ts'
+export { openVault } from './vault.ts'
+export type { Vault, VaultKeySource } from './vault.ts'
