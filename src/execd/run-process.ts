@@ -109,7 +109,8 @@ export async function runProcess(session: Session, argv: Argv, options: RunOptio
   return result
 }
 
-function start(
+/** Starts a command on any session, in the fastest way that it has. */
+export function start(
   session: Session & Partial<TransientStarter>,
   argv: Argv,
   options: SpawnOptions,

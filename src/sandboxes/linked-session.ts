@@ -12,13 +12,17 @@ import type {
   SpawnOptions,
   Stats,
 } from '../spec/index.ts'
+import { start, startTransient } from '../execd/run-process.ts'
+import type { OutputSink, TransientProcess, TransientStarter } from '../execd/run-process.ts'
+import { newId } from '../kit/ids.ts'
 import { LinkedProcess } from './linked-process.ts'
 import { linkedFiles } from './linked-files.ts'
 import type { Link } from './link.ts'
 import type { Redactor } from './redactor.ts'
+import { CountingSink, ResumableProcess } from './resumable-process.ts'
 
 /** A session that outlives its connection, gives the secrets to each process and takes them out of every error. */
-export class LinkedSession implements Session {
+export class LinkedSession implements Session, TransientStarter {
   readonly files: Files
   readonly closed: Promise<Error | undefined>
   readonly #link: Link
@@ -45,6 +49,33 @@ export class LinkedSession implements Session {
       signal: options.signal,
       repeatable,
     })
+  }
+
+  /** How `run` starts a command: one that is found again when the link breaks, also while it starts. */
+  async [startTransient](
+    argv: Argv,
+    options: SpawnOptions,
+    sink: OutputSink,
+    input: Uint8Array | undefined,
+  ): Promise<TransientProcess> {
+    const counting = new CountingSink(sink)
+    const env = { ...this.#secrets, ...options.env }
+    const key = options.key ?? newId()
+    const hasInput = input !== undefined || options.stdin === 'pipe'
+    let isRepeatable = false
+    const process = await this.#call(
+      (session) => {
+        // Only the daemon knows keys; without one the same command could start twice, and so could its input arrive.
+        const isKeyed = startTransient in session
+        isRepeatable = isKeyed && !hasInput
+        return start(session, argv, { ...options, ...(isKeyed ? { key } : {}), env }, counting.take, input)
+      },
+      { signal: options.signal, repeatable: () => isRepeatable },
+    )
+    return new ResumableProcess(
+      guarded(process, (error) => this.#explain(error)),
+      { session: this, argv, sink: counting, hasInput },
+    )
   }
 
   attach(processId: string, options: AttachOptions = {}): Promise<Process> {
@@ -82,18 +113,38 @@ export class LinkedSession implements Session {
     return new LinkedProcess(process, (error) => this.#explain(error))
   }
 
-  async #call<T>(call: (session: Session) => Promise<T>, options: CallOptions & { repeatable?: boolean }): Promise<T> {
+  async #call<T>(
+    call: (session: Session) => Promise<T>,
+    options: CallOptions & { repeatable?: boolean | (() => boolean) },
+  ): Promise<T> {
     for (let attempt = 1; ; attempt++) {
       try {
         return await call(await this.#link.session(options))
       } catch (error) {
         const meaning = await this.#explain(error)
-        if (attempt > 1 || options.repeatable !== true || !AnyplaceError.is(meaning, 'connection-lost')) throw meaning
+        const repeatable = typeof options.repeatable === 'function' ? options.repeatable() : options.repeatable === true
+        if (attempt > 1 || !repeatable || !AnyplaceError.is(meaning, 'connection-lost')) throw meaning
       }
     }
   }
 
   async #explain(error: unknown): Promise<unknown> {
     return this.#redactor.error(await this.#link.explain(error))
+  }
+}
+
+function guarded(process: TransientProcess, explain: (error: unknown) => Promise<unknown>): TransientProcess {
+  const guard = async <T>(call: Promise<T>): Promise<T> => {
+    try {
+      return await call
+    } catch (error) {
+      throw await explain(error)
+    }
+  }
+  return {
+    id: process.id,
+    stdin: process.stdin,
+    finished: () => guard(process.finished()),
+    cancel: () => guard(process.cancel()),
   }
 }

@@ -19,12 +19,7 @@ export const openSession: SessionOpener = async (host, options) => {
       import('../execd/platform/session.ts'),
       host.info(options),
     ])
-    return openPlatformSession(host, { workdir })
+    return openPlatformSession(host, { workdir, ...options })
   }
-  try {
-    return await openDaemonSession(channel, options)
-  } catch (error) {
-    await channel.close().catch(() => undefined)
-    throw error
-  }
+  return openDaemonSession(channel, options)
 }

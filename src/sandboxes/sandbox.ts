@@ -17,6 +17,7 @@ import type {
   SpawnOptions,
   Stats,
 } from '../spec/index.ts'
+import { runProcess } from '../execd/run-process.ts'
 import { Artifacts } from './artifacts.ts'
 import { wholeNumber } from './field-checks.ts'
 import { forwardPort } from './forward.ts'
@@ -24,7 +25,6 @@ import type { Forward, ForwardOptions } from './forward.ts'
 import type { Link } from './link.ts'
 import { LinkedSession } from './linked-session.ts'
 import { Redactor } from './redactor.ts'
-import { runCommand } from './run-command.ts'
 
 /** All that is known of a sandbox: from its platform and from its exec daemon. `expiresAt` is the true end. */
 export type SandboxInfo = HostInfo & Omit<SessionInfo, 'expiresAt'>
@@ -84,7 +84,7 @@ export class Sandbox implements AsyncDisposable {
    */
   async run(argv: Argv, options: RunOptions = {}): Promise<RunResult> {
     try {
-      return await runCommand(this.session, argv, options)
+      return await runProcess(this.session, argv, options)
     } catch (error) {
       throw this.#redactor.error(error)
     }
@@ -129,31 +129,17 @@ export class Sandbox implements AsyncDisposable {
   }
 
   /**
-   * Moves the end to `timeoutMs` from now and gives the new end: never earlier than it was, never beyond maxLifetimeMs.
+   * Moves the end to `timeoutMs` from now and gives the new end: never earlier than it was, never beyond the age of
+   * maxLifetimeMs, so compare what it gives.
    *
-   * @throws AnyplaceError `invalid-argument` when maxLifetimeMs leaves no room at all
+   * @throws AnyplaceError `invalid-argument` unless timeoutMs is a whole number above 0
    */
   async extend(timeoutMs: number, options: CallOptions = {}): Promise<Date> {
     const fault = wholeNumber(timeoutMs)
     if (fault !== undefined) {
       throw new AnyplaceError('invalid-argument', `timeoutMs ${fault}.`, { field: 'timeoutMs' })
     }
-    const before = (await this.session.info(options)).expiresAt
-    const askedAt = Date.now()
-    const end = await this.session.extend(timeoutMs, options)
-    const wanted = askedAt + timeoutMs
-    if (before !== undefined && wanted > before.getTime() && end.getTime() <= before.getTime()) {
-      throw new AnyplaceError(
-        'invalid-argument',
-        `Cannot extend sandbox ${JSON.stringify(this.name)} by ${timeoutMs} ms: its maxLifetimeMs ends it at ${end.toISOString()}.`,
-        {
-          field: 'timeoutMs',
-          hint: 'open a sandbox with a longer maxLifetimeMs',
-          data: { expiresAtMs: end.getTime() },
-        },
-      )
-    }
-    return end
+    return this.session.extend(timeoutMs, options)
   }
 
   async info(options: CallOptions = {}): Promise<SandboxInfo> {

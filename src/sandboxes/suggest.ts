@@ -2,7 +2,7 @@
 export function suggest(given: string, known: Iterable<string>): string | undefined {
   const wanted = given.toLowerCase()
   let best: string | undefined
-  let bestDistance = Math.max(1, Math.floor(wanted.length / 3)) + 1
+  let bestDistance = (wanted.length < 4 ? 1 : Math.max(2, Math.floor(wanted.length / 3))) + 1
   for (const word of known) {
     const candidate = word.toLowerCase()
     // `memory` for `memoryMiB`: a beginning counts as one slip.
