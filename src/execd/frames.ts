@@ -133,20 +133,12 @@ export class FrameDecoder {
     for (let at = 0; at < chunk.byteLength; at++) {
       const byte = chunk[at]!
       // All of MAGIC but its last byte ends with its first byte: when the last one fails, that may be a new beginning.
-      if (this.#magicMatched === MAGIC.byteLength - 1 && byte !== MAGIC[this.#magicMatched]) {
-        this.#noiseBytes += this.#magicMatched - 1
-        this.#magicMatched = 1
-      }
-      if (byte === MAGIC[this.#magicMatched]) {
-        this.#magicMatched++
-        if (this.#magicMatched === MAGIC.byteLength) return at + 1
-        continue
-      }
-      this.#noiseBytes += this.#magicMatched
-      this.#magicMatched = byte === MAGIC[0] ? 1 : 0
-      if (this.#magicMatched === 0) this.#noiseBytes++
+      if (this.#magicMatched === MAGIC.byteLength - 1 && byte !== MAGIC[this.#magicMatched]) this.#magicMatched = 1
+      if (byte === MAGIC[this.#magicMatched]) this.#magicMatched++
+      else this.#magicMatched = byte === MAGIC[0] ? 1 : 0
+      if (this.started) return at + 1
       if (this.#noiseStart.length < 400) this.#noiseStart += String.fromCharCode(byte)
-      if (this.#noiseBytes > MAX_NOISE_BYTES) {
+      if (++this.#noiseBytes > MAX_NOISE_BYTES + MAGIC.byteLength) {
         throw protocolError(
           `No exec daemon answered: ${MAX_NOISE_BYTES} bytes came before its greeting, beginning with ${JSON.stringify(this.noise)}.`,
           'a login shell, a wrapper or the platform prints into the stream; make it quiet',
