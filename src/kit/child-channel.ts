@@ -41,7 +41,9 @@ export async function childChannel(argv: readonly string[], options: MachineRunO
 
   let child: ChildProcessWithoutNullStreams
   try {
-    child = spawn(program, parameters, { cwd, env: { ...env }, detached, stdio: ['pipe', 'pipe', 'pipe'] })
+    // Always a session of its own: Ctrl-C at a terminal goes to every process of ours there, and would cut the very
+    // channels over which commands are then ended properly.
+    child = spawn(program, parameters, { cwd, env: { ...env }, detached: true, stdio: ['pipe', 'pipe', 'pipe'] })
   } catch (error) {
     throw startError(error, program, cwd)
   }
