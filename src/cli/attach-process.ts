@@ -18,6 +18,10 @@ export async function attachProcess(box: CliSandbox, id: string, signal: AbortSi
     try {
       return { process: await box.attach(id, { fromOffset, signal }), fromOffset }
     } catch (error) {
+      if (AnyplaceError.is(error, 'process-not-found')) {
+        const hint = `see: anyplace ps ${box.name}`
+        throw new AnyplaceError(error.code, error.message, { cause: error, hint })
+      }
       const { firstOffset, stream } = AnyplaceError.is(error, 'output-discarded') ? (error.data ?? {}) : {}
       if (typeof firstOffset !== 'number' || tries === TRIES) throw error
       if (stream !== 'stdout' && stream !== 'stderr') throw error

@@ -112,10 +112,16 @@ export interface Example {
   readonly summary: string
 }
 
-interface CommandText {
+/** What the list of verbs says of one. */
+export interface CommandHead {
   readonly name: string
   readonly group: CommandGroup
   readonly summary: string
+  /** Its arguments in one line, without the options. */
+  readonly usage: string
+}
+
+interface CommandText extends CommandHead {
   /** A paragraph or two behind the summary, in the help and in the documentation. */
   readonly details?: string
   readonly examples: readonly Example[]

@@ -1,9 +1,8 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs'
-import { AnyplaceError } from '../spec/index.ts'
+import { AnyplaceError } from '../spec/errors.ts'
 import { isBrokenPipe } from './cli-io.ts'
 import { EXIT_CANCELLED } from './exit-codes.ts'
-import { rawWords } from './raw-words.ts'
 import { runCli } from './run-cli.ts'
 
 const stop = new AbortController()
@@ -24,10 +23,19 @@ process.stderr.on('error', () => undefined)
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
   version: string
 }
+const words = process.argv.slice(2)
+// Node replaces bytes that are not UTF-8; only then the exact ones are looked up.
+const exactWords = words.some((word) => word.includes('\uFFFD'))
+  ? (await import('./raw-words.ts')).rawWords(words)
+  : words
+
 const code = await runCli(
-  rawWords(process.argv.slice(2)),
+  exactWords,
   {
-    stdin: process.stdin,
+    // Looked at only by who reads it: opening it costs time.
+    get stdin() {
+      return process.stdin
+    },
     stdout: process.stdout,
     stderr: process.stderr,
     env: process.env,

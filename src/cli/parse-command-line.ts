@@ -1,10 +1,11 @@
-import { Command, CommanderError } from 'commander'
-import { AnyplaceError } from '../spec/index.ts'
-import { addToProgram, newProgram } from './program.ts'
+import { CommanderError } from 'commander'
+import { addCommand, addHead, newProgram } from './program.ts'
 import type { AnyCommand, OptionDefinition, ParseValue, ValueSource } from './command.ts'
 import { optionName } from './command.ts'
+import { inOurWords } from './parser-complaint.ts'
 import { usageError } from './usage-error.ts'
 import { ValueFault } from './value-fault.ts'
+import { allHeads, loadCommand } from './verbs.ts'
 import { checkWords, splitWords } from './word-scan.ts'
 
 export type ParsedLine =
@@ -28,30 +29,27 @@ export interface ParseContext extends ValueSource {
  *
  * @throws AnyplaceError `invalid-argument` for everything that is not understood, with what to type instead
  */
-export function parseCommandLine(
-  words: readonly string[],
-  commands: readonly AnyCommand[],
-  context: ParseContext,
-): ParsedLine {
-  const verb = commands.find((command) => command.name === words[0])
-  const split = verb?.takesCommand ? splitWords(words.slice(1)) : { own: words.slice(1), behind: undefined }
-  if (verb !== undefined) checkWords(verb, verb.takesCommand ? split : splitWords(words.slice(1)))
+export async function parseCommandLine(given: readonly string[], context: ParseContext): Promise<ParsedLine> {
+  // `help VERB` is `VERB --help`.
+  const words = given[0] === 'help' ? (given[1] === undefined ? [] : [given[1], '--help']) : given
+  const verb = await loadCommand(words[0])
+  const split = splitWords(words.slice(1))
+  if (verb !== undefined) checkWords(verb, split)
 
   const written: string[] = []
   let found: { positional: readonly unknown[]; values: Readonly<Record<string, unknown>> } | undefined
   const program = newProgram(context.version, context.width, (text) => written.push(text))
-  for (const command of commands) {
-    addToProgram(program, command, (positional, values) => {
-      found = { positional, values }
-    })
+  for (const head of allHeads) {
+    if (head.name !== verb?.name) addHead(program, head)
+    else addCommand(program, verb, (positional, values) => void (found = { positional, values }))
   }
-  const own = words.length === 0 ? ['--help'] : [words[0] ?? '', ...split.own]
+  const own = words.length === 0 ? ['--help'] : verb?.takesCommand ? [verb.name, ...split.own] : words
   try {
     program.parse(own, { from: 'user' })
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error
     if (error.exitCode === 0 || error.code === 'commander.help') return { kind: 'text', text: written.join('') }
-    throw translate(error, verb, words, commands)
+    throw await inOurWords(error, verb, words)
   }
   if (found === undefined || verb === undefined) return { kind: 'text', text: written.join('') }
   return {
@@ -122,53 +120,5 @@ function parseOne(name: string, text: string, parse: ParseValue<unknown>, source
     if (!(error instanceof ValueFault)) throw error
     const equals = name.startsWith('--') ? `${name} ${error.example}` : error.example
     throw usageError(`${name}: ${error.message}.`, `for example ${equals}`, name)
-  }
-}
-
-/** The parser's own complaint in our words. */
-function translate(
-  error: CommanderError,
-  verb: AnyCommand | undefined,
-  words: readonly string[],
-  commands: readonly AnyCommand[],
-): AnyplaceError {
-  const [first = '', suggestion] = error.message.replace(/^error: /, '').split('\n')
-  const help = verb === undefined ? 'anyplace --help' : `anyplace ${verb.name} --help`
-  const meant = /Did you mean (?:one of )?(.+?)\?\)?$/.exec(suggestion ?? '')?.[1]
-  const hint = meant === undefined ? `see: ${help}` : `did you mean ${meant}? see: ${help}`
-  const quoted = /'([^']*)'/.exec(first)?.[1] ?? ''
-  switch (error.code) {
-    case 'commander.unknownCommand':
-      return usageError(`There is no verb ${JSON.stringify(quoted)}.`, hint)
-    case 'commander.unknownOption': {
-      const name = quoted.split('=')[0] ?? quoted
-      const elsewhere = verb?.otherOptions?.[name.replace(/^--/, '')]
-      if (elsewhere !== undefined) return usageError(`anyplace ${verb?.name ?? ''} has no option ${name}.`, elsewhere)
-      if (verb !== undefined) return usageError(`anyplace ${verb.name} has no option ${name}.`, hint)
-      const isOfVerbs = commands.some((command) =>
-        Object.keys(command.options).some((key) => `--${optionName(key)}` === name),
-      )
-      const first_ = words.find((word) => commands.some((command) => command.name === word)) ?? 'VERB'
-      return usageError(
-        isOfVerbs ? `The option ${name} belongs behind the verb.` : `anyplace has no option ${name}.`,
-        isOfVerbs ? `anyplace ${first_} ${name} …` : hint,
-      )
-    }
-    case 'commander.missingArgument': {
-      const placeholder = quoted.toUpperCase()
-      const example = verb?.examples[0]
-      return usageError(
-        `anyplace ${verb?.name ?? ''} needs ${placeholder}.`,
-        example === undefined ? `see: ${help}` : `for example: ${example.command}`,
-        placeholder,
-      )
-    }
-    case 'commander.excessArguments': {
-      const count = verb === undefined ? 0 : Object.keys(verb.arguments).length
-      const allowed = count === 0 ? 'no arguments' : count === 1 ? 'one argument' : `${count} arguments`
-      return usageError(`anyplace ${verb?.name ?? ''} takes ${allowed}, but more were given.`, `see: ${help}`)
-    }
-    default:
-      return usageError(`${first.slice(0, 1).toUpperCase()}${first.slice(1)}${first.endsWith('.') ? '' : '.'}`, hint)
   }
 }

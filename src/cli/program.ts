@@ -1,5 +1,5 @@
 import { Argument, Command, Option } from 'commander'
-import type { AnyCommand, ArgumentDefinition, OptionDefinition } from './command.ts'
+import type { AnyCommand, ArgumentDefinition, CommandHead, OptionDefinition } from './command.ts'
 import { optionName } from './command.ts'
 import { EXIT_CODES } from './exit-codes.ts'
 
@@ -27,7 +27,7 @@ export function newProgram(version: string, width: number, write: (text: string)
     .enablePositionalOptions()
     .addHelpText(
       'after',
-      `\nExit codes:\n${exitCodeLines()}\n\nEach verb has its own help with examples: anyplace run --help\n`,
+      `\nExamples:\n${START}\nExit codes:\n${exitCodeLines()}\n\nEach verb has its own help with examples: anyplace run --help\n`,
     )
 }
 
@@ -43,18 +43,23 @@ function exitCodeLines(): string {
   return EXIT_CODES.map(([code, meaning]) => `  ${code.padEnd(6)} ${meaning}`).join('\n')
 }
 
-/** Adds a verb. `found` is called instead of running it. */
-export function addToProgram(
+/** Adds a verb of which only the list of verbs is needed. */
+export function addHead(program: Command, head: CommandHead): Command {
+  return program
+    .command(head.name)
+    .summary(head.summary)
+    .usage(`[options] ${head.usage}`.trim())
+    .helpGroup(`${head.group}:`)
+}
+
+/** Adds a whole verb. `found` is called instead of running it. */
+export function addCommand(
   program: Command,
   definition: AnyCommand,
   found: (positional: readonly unknown[], values: Readonly<Record<string, unknown>>) => void,
 ): void {
-  const command = program
-    .command(definition.name)
-    .summary(definition.summary)
+  const command = addHead(program, definition)
     .description([`${capital(definition.summary)}.`, definition.details].filter(Boolean).join('\n\n'))
-    .usage(usageLine(definition))
-    .helpGroup(`${definition.group}:`)
     .helpOption('-h, --help', 'show this help')
     .addHelpText('after', `\nExamples:\n${exampleLines(definition)}`)
   for (const argument of Object.values(definition.arguments)) {
@@ -68,14 +73,6 @@ export function addToProgram(
     command.addOption(added)
   }
   command.action(() => found(command.processedArgs, command.opts()))
-}
-
-/** Everything behind `anyplace VERB` in one line. */
-export function usageLine(definition: AnyCommand): string {
-  const places = Object.values(definition.arguments).map(({ placeholder, presence }) =>
-    presence === 'optional' ? `[${placeholder}]` : presence === 'one-or-more' ? `${placeholder}…` : placeholder,
-  )
-  return ['[options]', ...places, ...(definition.takesCommand ? ['-- CMD [ARG…]'] : [])].join(' ')
 }
 
 /** `-e, --env <NAME=VALUE>` */

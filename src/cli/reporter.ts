@@ -1,5 +1,5 @@
 import pico from 'picocolors'
-import { AnyplaceError } from '../spec/index.ts'
+import { AnyplaceError } from '../spec/errors.ts'
 import type { CliIo } from './cli-io.ts'
 import { writeAll } from './cli-io.ts'
 import { printable, printableLine } from './printable.ts'

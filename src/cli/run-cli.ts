@@ -1,10 +1,8 @@
-import { throwIfAborted } from '../kit/deadline.ts'
-import { AnyplaceError } from '../spec/index.ts'
+import { AnyplaceError } from '../spec/errors.ts'
 import { loadApi } from './api.ts'
 import type { CliApi } from './api.ts'
 import { isBrokenPipe, writeAll } from './cli-io.ts'
 import type { CliIo } from './cli-io.ts'
-import { commands } from './commands/index.ts'
 import { EXIT_BROKEN_PIPE, exitCodeOf } from './exit-codes.ts'
 import { parseCommandLine } from './parse-command-line.ts'
 import { asAnyplaceError, Reporter } from './reporter.ts'
@@ -25,13 +23,13 @@ export async function runCli(
   let reporter = new Reporter(io, splitWords(words).own.includes('--json'))
   try {
     const width = Math.min(io.stdout.columns ?? 100, WIDEST_HELP)
-    const line = parseCommandLine(words, commands, { env: io.env, cwd: io.cwd, width, version: options.version })
+    const line = await parseCommandLine(words, { env: io.env, cwd: io.cwd, width, version: options.version })
     if (line.kind === 'text') {
       await writeAll(io.stdout, line.text)
       return 0
     }
     reporter = new Reporter(io, line.options['json'] === true)
-    throwIfAborted(io.signal)
+    if (io.signal.aborted) throw io.signal.reason
     const code = await line.command.run({
       arguments: line.arguments,
       options: line.options,
@@ -40,7 +38,7 @@ export async function runCli(
       reporter,
       api: options.loadApi ?? loadApi,
     })
-    return code ?? 0
+    return isBrokenPipe(io.signal.reason) ? EXIT_BROKEN_PIPE : (code ?? 0)
   } catch (error) {
     return failed(error, io, reporter)
   } finally {

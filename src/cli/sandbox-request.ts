@@ -1,4 +1,4 @@
-import { AnyplaceError } from '../spec/index.ts'
+import { AnyplaceError } from '../spec/errors.ts'
 import type { Mount, SandboxSpec } from '../spec/index.ts'
 
 /** The parsed options of a verb that opens a sandbox. */

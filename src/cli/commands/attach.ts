@@ -8,11 +8,10 @@ import { exitFields } from '../run-in-sandbox.ts'
 import { given } from '../sandbox-request.ts'
 import { commandOptions, jsonOption, nodeOptions, processArgument, sandboxArgument } from '../shared-options.ts'
 import { LocalTerminal } from '../terminal.ts'
+import { heads } from '../verb-heads.ts'
 
 export const attachCommand = defineCommand({
-  name: 'attach',
-  group: 'Watch',
-  summary: 'follow a process to its end and give its exit code',
+  ...heads.attach,
   details:
     'Its output is replayed from the beginning, then followed. Ctrl-C lets go of the process, which runs on; ' +
     '`anyplace kill` ends it.',

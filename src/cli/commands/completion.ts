@@ -1,10 +1,11 @@
+import { completionScript } from '../completion-script.ts'
 import { defineCommand } from '../command.ts'
 import { jsonOption } from '../shared-options.ts'
+import { heads } from '../verb-heads.ts'
+import { loadCommands } from '../verbs.ts'
 
 export const completionCommand = defineCommand({
-  name: 'completion',
-  group: 'Setup',
-  summary: 'print a completion script for a shell',
+  ...heads.completion,
   examples: [
     { command: 'anyplace completion bash >> ~/.bashrc', summary: 'bash' },
     { command: 'anyplace completion zsh > "${fpath[1]}/_anyplace"', summary: 'zsh' },
@@ -20,11 +21,7 @@ export const completionCommand = defineCommand({
   },
   options: { ...jsonOption },
   async run({ arguments: { shell }, reporter }) {
-    const [{ completionScript }, { commands }] = await Promise.all([
-      import('../completion-script.ts'),
-      import('./index.ts'),
-    ])
-    const script = completionScript(shell as 'bash' | 'zsh' | 'fish', commands)
+    const script = completionScript(shell as 'bash' | 'zsh' | 'fish', await loadCommands())
     await reporter.result({ shell, script }, script)
   },
 })

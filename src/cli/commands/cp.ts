@@ -4,11 +4,10 @@ import { localTarget, parseCopy, remoteTarget } from '../copy-paths.ts'
 import { formatBytes } from '../parse-size.ts'
 import { given } from '../sandbox-request.ts'
 import { jsonOption, nodeOptions } from '../shared-options.ts'
+import { heads } from '../verb-heads.ts'
 
 export const cpCommand = defineCommand({
-  name: 'cp',
-  group: 'Run',
-  summary: 'copy files and directories into or out of a sandbox',
+  ...heads.cp,
   details:
     'One side is SANDBOX:PATH. As with `cp -r`, an existing directory as the target gets the source inside it; ' +
     'SOURCE/. copies what is in SOURCE. Relative paths inside start at the working directory of the sandbox. A local ' +

@@ -5,11 +5,10 @@ import { given, record } from '../sandbox-request.ts'
 import { commandOptions, jsonOption, nodeOptions, sandboxArgument } from '../shared-options.ts'
 import { requireTerminal } from '../terminal.ts'
 import { usageError } from '../usage-error.ts'
+import { heads } from '../verb-heads.ts'
 
 export const execCommand = defineCommand({
-  name: 'exec',
-  group: 'Run',
-  summary: 'run a command in a sandbox that runs already',
+  ...heads.exec,
   details:
     'The command stands behind "--" and its exit code becomes ours. With --detach it is left running and the id of its ' +
     'process is printed, for `anyplace logs`, `attach` and `kill`.',

@@ -2,11 +2,13 @@ import { defineCommand } from '../command.ts'
 import { formatDuration, parseDuration } from '../parse-duration.ts'
 import { given } from '../sandbox-request.ts'
 import { jsonOption, nodeOptions, sandboxArgument } from '../shared-options.ts'
+import { heads } from '../verb-heads.ts'
+
+/** A difference below this is no cap. */
+const ROUND_TRIP_MS = 5_000
 
 export const extendCommand = defineCommand({
-  name: 'extend',
-  group: 'Manage',
-  summary: 'let a sandbox live longer',
+  ...heads.extend,
   details: 'Its end moves to DURATION from now, never earlier than it was and never beyond its --max-lifetime.',
   examples: [{ command: 'anyplace extend work 2h', summary: 'two hours from now' }],
   arguments: {
@@ -24,10 +26,13 @@ export const extendCommand = defineCommand({
     const box = await attach(sandbox, { ...given('on', options.on), signal: io.signal })
     try {
       const expiresAt = await box.extend(duration, { signal: io.signal })
+      // The call takes a moment itself.
+      const isCapped = expiresAt.getTime() < Date.now() + duration - ROUND_TRIP_MS
+      const why = isCapped ? '; its --max-lifetime allows no more' : ''
       const left = formatDuration(expiresAt.getTime() - Date.now())
       await reporter.result(
-        { sandbox: box.name, expiresAt },
-        `${box.name} ends in ${left}, at ${expiresAt.toISOString()}\n`,
+        { sandbox: box.name, expiresAt, isCapped },
+        `${box.name} ends in ${left}, at ${expiresAt.toISOString()}${why}\n`,
       )
     } finally {
       await box.detach()

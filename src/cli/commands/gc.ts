@@ -3,11 +3,10 @@ import { EXIT_FAILURE } from '../exit-codes.ts'
 import { given } from '../sandbox-request.ts'
 import { jsonOption, nodeOptions } from '../shared-options.ts'
 import { table } from '../table.ts'
+import { heads } from '../verb-heads.ts'
 
 export const gcCommand = defineCommand({
-  name: 'gc',
-  group: 'Manage',
-  summary: 'remove sandboxes that ended or that nobody owns any more',
+  ...heads.gc,
   details:
     'A sandbox of a client that was killed is removed when that client is proven dead. What is in use, and what another ' +
     'machine may use, is kept; each with the reason.',

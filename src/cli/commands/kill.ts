@@ -3,11 +3,10 @@ import { defineCommand, value } from '../command.ts'
 import { parseSignal } from '../parse-values.ts'
 import { given } from '../sandbox-request.ts'
 import { jsonOption, nodeOptions, processArgument, sandboxArgument } from '../shared-options.ts'
+import { heads } from '../verb-heads.ts'
 
 export const killCommand = defineCommand({
-  name: 'kill',
-  group: 'Manage',
-  summary: 'kill a process and everything it started',
+  ...heads.kill,
   details: 'Returns when nothing of it is left. With --signal it only sends that signal to the process group.',
   examples: [
     { command: 'anyplace kill work PROCESS', summary: 'end the whole tree' },

@@ -8,11 +8,10 @@ import { OutputEvents, passThrough } from '../output-sink.ts'
 import { exitFields } from '../run-in-sandbox.ts'
 import { given } from '../sandbox-request.ts'
 import { jsonOption, nodeOptions, processArgument, sandboxArgument } from '../shared-options.ts'
+import { heads } from '../verb-heads.ts'
 
 export const logsCommand = defineCommand({
-  name: 'logs',
-  group: 'Watch',
-  summary: 'print the output of a process, also after it has ended',
+  ...heads.logs,
   details:
     "The output so far, or with -f until the process ends. The exit code is 0; `anyplace attach` gives the process's own.",
   examples: [

@@ -4,11 +4,10 @@ import { parseDuration } from '../parse-duration.ts'
 import { parseText } from '../parse-values.ts'
 import { given, sandboxRequest } from '../sandbox-request.ts'
 import { jsonOption, nodeOptions, specOptions } from '../shared-options.ts'
+import { heads } from '../verb-heads.ts'
 
 export const openCommand = defineCommand({
-  name: 'open',
-  group: 'Run',
-  summary: 'open a sandbox, leave it running and print its name',
+  ...heads.open,
   details:
     'The sandbox lives until its --timeout (one hour when not given) or `anyplace rm`. With --name the call can be ' +
     'repeated: the same name with the same options gives the sandbox that runs already.',

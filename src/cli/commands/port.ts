@@ -4,11 +4,10 @@ import { EXIT_CANCELLED } from '../exit-codes.ts'
 import { parsePorts } from '../parse-values.ts'
 import { given } from '../sandbox-request.ts'
 import { jsonOption, nodeOptions, sandboxArgument } from '../shared-options.ts'
+import { heads } from '../verb-heads.ts'
 
 export const portCommand = defineCommand({
-  name: 'port',
-  group: 'Run',
-  summary: 'make a port of a sandbox reachable at 127.0.0.1 here',
+  ...heads.port,
   details: 'Runs until Ctrl-C. Works with --network none too: nothing but this tunnel is opened.',
   examples: [
     { command: 'anyplace port work 8080:80', summary: 'port 80 inside as 127.0.0.1:8080' },

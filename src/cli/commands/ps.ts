@@ -5,11 +5,10 @@ import { formatDuration } from '../parse-duration.ts'
 import { given } from '../sandbox-request.ts'
 import { jsonOption, nodeOptions } from '../shared-options.ts'
 import { table } from '../table.ts'
+import { heads } from '../verb-heads.ts'
 
 export const psCommand = defineCommand({
-  name: 'ps',
-  group: 'Watch',
-  summary: 'list sandboxes, or the processes of one',
+  ...heads.ps,
   examples: [
     { command: 'anyplace ps', summary: 'all sandboxes' },
     { command: 'anyplace ps work', summary: 'what runs in one' },

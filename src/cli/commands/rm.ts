@@ -3,11 +3,10 @@ import { EXIT_FAILURE } from '../exit-codes.ts'
 import { asAnyplaceError, errorFields } from '../reporter.ts'
 import { given } from '../sandbox-request.ts'
 import { jsonOption, nodeOptions } from '../shared-options.ts'
+import { heads } from '../verb-heads.ts'
 
 export const rmCommand = defineCommand({
-  name: 'rm',
-  group: 'Manage',
-  summary: 'end sandboxes and remove all that is left of them',
+  ...heads.rm,
   details: 'Prints the name of each that is gone. One that fails does not stop the others; the exit code is then 125.',
   examples: [
     { command: 'anyplace rm work', summary: 'one' },

@@ -5,14 +5,13 @@ import { runInSandbox } from '../run-in-sandbox.ts'
 import { given, sandboxRequest } from '../sandbox-request.ts'
 import { commandOptions, jsonOption, nodeOptions, specOptions } from '../shared-options.ts'
 import { requireTerminal } from '../terminal.ts'
+import { heads } from '../verb-heads.ts'
 
 /** The sandbox outlives the command's deadline by this much, so that the result still arrives. */
 const GRACE_MS = 60_000
 
 export const runCommand = defineCommand({
-  name: 'run',
-  group: 'Run',
-  summary: 'run one command in a fresh sandbox, which is gone afterwards',
+  ...heads.run,
   details:
     'The command stands behind "--" and its exit code becomes ours. Its stdin is empty unless -i is given. It may take ' +
     'an hour unless --timeout says otherwise.',

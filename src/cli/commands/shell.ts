@@ -4,14 +4,13 @@ import { runInSandbox } from '../run-in-sandbox.ts'
 import { given, record } from '../sandbox-request.ts'
 import { jsonOption, nodeOptions, sandboxArgument } from '../shared-options.ts'
 import { requireTerminal } from '../terminal.ts'
+import { heads } from '../verb-heads.ts'
 
 /** bash where there is one, because people expect its editing. */
 const SHELL = ['/bin/sh', '-c', 'if command -v bash >/dev/null 2>&1; then exec bash; else exec sh; fi'] as const
 
 export const shellCommand = defineCommand({
-  name: 'shell',
-  group: 'Run',
-  summary: 'open an interactive shell in a sandbox',
+  ...heads.shell,
   details: 'bash where the sandbox has it, else sh. Leave it with `exit` or Ctrl-D; the exit code is its own.',
   examples: [
     { command: 'anyplace shell work', summary: 'look around' },

@@ -3,11 +3,10 @@ import { formatBytes } from '../parse-size.ts'
 import { given } from '../sandbox-request.ts'
 import { jsonOption, nodeOptions, sandboxArgument } from '../shared-options.ts'
 import { fields } from '../table.ts'
+import { heads } from '../verb-heads.ts'
 
 export const statsCommand = defineCommand({
-  name: 'stats',
-  group: 'Watch',
-  summary: 'show what a sandbox uses now',
+  ...heads.stats,
   examples: [{ command: 'anyplace stats work', summary: 'cpu, memory, disk and processes' }],
   arguments: { sandbox: sandboxArgument },
   options: { ...nodeOptions, ...jsonOption },
