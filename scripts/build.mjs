@@ -8,7 +8,7 @@ for (const project of ['tsconfig.build.json', 'tsconfig.suite.json']) {
   const { status } = spawnSync(process.execPath, argv, { stdio: 'inherit' })
   if (status !== 0) process.exit(status ?? 1)
 }
-copy('src/execd/daemon', 'dist/execd/daemon', '.py')
+copy('src', 'dist', '.py')
 copy('conformance/fixtures', 'dist/suite/conformance/fixtures', '')
 if (existsSync('dist/cli/main.js')) chmodSync('dist/cli/main.js', 0o755)
 
