@@ -1,6 +1,7 @@
 // Builds dist: the package's own modules, the conformance suite beside them, and the files that are no TypeScript.
 import { spawnSync } from 'node:child_process'
-import { chmodSync, cpSync, existsSync, rmSync } from 'node:fs'
+import { chmodSync, cpSync, existsSync, rmSync, statSync } from 'node:fs'
+import process from 'node:process'
 
 rmSync('dist', { recursive: true, force: true })
 for (const project of ['tsconfig.build.json', 'tsconfig.suite.json']) {
@@ -8,11 +9,14 @@ for (const project of ['tsconfig.build.json', 'tsconfig.suite.json']) {
   const { status } = spawnSync(process.execPath, argv, { stdio: 'inherit' })
   if (status !== 0) process.exit(status ?? 1)
 }
-copy('src', 'dist', '.py')
-copy('conformance/fixtures', 'dist/suite/conformance/fixtures', '')
+// Modules read such files beside themselves, so dist has them in the same places as src.
+copyOtherFiles('src', 'dist')
+copyOtherFiles('conformance', 'dist/suite/conformance')
 if (existsSync('dist/cli/main.js')) chmodSync('dist/cli/main.js', 0o755)
 
-function copy(from, to, ending) {
-  const isWanted = (path) => !path.includes('__pycache__') && (!/\.\w+$/.test(path) || path.endsWith(ending))
-  cpSync(from, to, { recursive: true, filter: isWanted })
+function copyOtherFiles(from, to) {
+  cpSync(from, to, {
+    recursive: true,
+    filter: (path) => (statSync(path).isDirectory() ? !path.endsWith('__pycache__') : /\.(py|sh)$/.test(path)),
+  })
 }
