@@ -25,9 +25,12 @@ def try_connect(wait=False):
 def main(parts):
     run = parts[b"run_directory"]
     try:
-        os.makedirs(run, 0o700, exist_ok=True)
+        if parts[b"start"] == b"1":
+            os.makedirs(run, 0o700, exist_ok=True)
         os.chdir(run)  # a socket path is limited to 107 bytes: a relative one always fits
     except OSError as error:
+        if parts[b"start"] != b"1" and isinstance(error, FileNotFoundError):
+            say("no daemon runs in %r" % os.fsdecode(run), 75)
         say("cannot use %r: %s" % (os.fsdecode(run), error), 73)
     if os.stat(b".").st_uid != os.geteuid():
         say("%r belongs to somebody else" % os.fsdecode(run), 77)

@@ -89,7 +89,7 @@ class FileJob:
             if not self.pid and len(self.result) >= 4:
                 self.pid = int.from_bytes(self.result[:4], "big")
                 if self.cancelled:
-                    self.kill()
+                    self.stop()
             return
         self.daemon.loop.unwatch(self.result_fd)
         os.close(self.result_fd)
@@ -121,17 +121,25 @@ class FileJob:
         self.answer(ok=ok)
 
     def cancel(self):
+        if self.cancelled:
+            return
         self.cancelled = True
-        self.kill()
-        if self.sink is not None:
-            self.sink.reset()
+        self.stop()
+        self.daemon.loop.later(1, lambda: self.signal(9))
         if self.source is not None:
             self.source.drop()
 
-    def kill(self):
+    def stop(self):
+        """First asks, so that it removes what it has begun. Its input ends after that, or half a file would look whole."""
         if self.pid:
+            self.signal(15)
+            if self.sink is not None:
+                self.daemon.loop.later(0.2, self.sink.reset)
+
+    def signal(self, number):
+        if self.pid and self.result_fd >= 0:
             try:
-                os.kill(self.pid, 9)
+                os.kill(self.pid, number)
             except OSError:
                 pass
 

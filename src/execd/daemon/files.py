@@ -4,6 +4,7 @@ import marshal
 import os
 import stat as modes
 
+import _signal
 import keepers
 import tar
 import wire
@@ -41,9 +42,19 @@ def helper(sock):
                 break
 
 
+class Interrupted(BaseException):
+    pass
+
+
+def interrupted(_number, _frame):
+    raise Interrupted
+
+
 def child(fds, message):
     result_fd = fds.pop(0)
     try:
+        # a cancel must not leave half a file behind: the exception unwinds through whatever removes it
+        _signal.signal(_signal.SIGTERM, interrupted)
         os.write(result_fd, os.getpid().to_bytes(4, "big"))
         switch, workdir, has_input, has_output, job = message
         source = fds.pop(0) if has_input else -1
@@ -79,6 +90,8 @@ def child(fds, message):
         view = memoryview(marshal.dumps(answer))
         while view:
             view = view[os.write(result_fd, view) :]
+    except Interrupted:
+        os._exit(1)
     except BaseException as error:
         os.write(2, ("files: %r\n" % (error,)).encode("utf-8", "replace"))
         os._exit(1)
