@@ -101,6 +101,12 @@ describe('childChannel', () => {
     expect(await channel.exit).toEqual({ exitCode: null, signal: 'SIGKILL' })
   })
 
+  test('no child is in our session, where a Ctrl-C at the terminal would reach it', async () => {
+    const session = 'ps -o sid= -p $$ | tr -d " "; echo $$'
+    const [sid, pid] = (await output(['sh', '-c', session])).trim().split('\n')
+    expect(sid).toBe(pid)
+  })
+
   test('writing to a child that does not read fails the write and nothing else', async () => {
     // Without the listener of its own the stream's error would end this program; vitest reports that as a failure.
     await using channel = await childChannel(['sh', '-c', 'exec 0<&-; echo 1; exec sleep 60'])
