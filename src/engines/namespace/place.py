@@ -35,6 +35,10 @@ class Failed(Exception):
     """One line for the person who reads the error; `what` names the step."""
 
 
+def say(text):
+    os.write(2, b"anyplace-namespace: " + text.replace("\n", " ").encode("utf-8", "replace") + b"\n")
+
+
 def must(result, what):
     if result < 0:
         number = ctypes.get_errno()
@@ -245,7 +249,7 @@ def mount_given(root, plan):
         where = open_inside(root, target, stat.S_ISDIR(status.st_mode))
         point = "/proc/self/fd/%d" % where
         owned = plan["host_uid"] is None or entry.get("own", False)
-        if owned or not mount_mapped(source, point, status, plan):
+        if owned or not mount_mapped(source, point, entry.get("userns")):
             if not owned and not reachable(status, writable):
                 raise Failed("cannot give %s to the sandbox's own user: its file system cannot be id-mapped and others may not %s it" % (source, "write" if writable else "read"))
             mount(source, point, None, BIND | REC)
@@ -258,22 +262,19 @@ def reachable(status, writable):
     return status.st_mode & needed == needed
 
 
-def mount_mapped(source, point, status, plan):
+def mount_mapped(source, point, userns):
     """Shows the files of the source's owner as the sandbox user's, in both directions. False where the kernel cannot."""
-    if status.st_uid == plan["host_uid"] and status.st_gid == plan["host_gid"]:
+    if userns is None:
         return False
-    userns = mapping_namespace("%d %d 1" % (status.st_uid, plan["host_uid"]), "%d %d 1" % (status.st_gid, plan["host_gid"]))
-    tree = syscall(OPEN_TREE, ctypes.c_int(AT_FDCWD), os.fsencode(source), ctypes.c_uint(1 | 0o2000000 | AT_RECURSIVE))
+    tree = syscall(OPEN_TREE, ctypes.c_int(AT_FDCWD), os.fsencode(source), ctypes.c_uint(1 | os.O_CLOEXEC | AT_RECURSIVE))
     if tree < 0:
-        os.close(userns)
         return False
     try:
         if set_attributes(tree, ATTR_IDMAP, userns) < 0:
             return False
-        return syscall(MOVE_MOUNT, ctypes.c_int(tree), b"", ctypes.c_int(AT_FDCWD), os.fsencode(point), ctypes.c_uint(0x4 | 0x20)) == 0
+        return syscall(MOVE_MOUNT, ctypes.c_int(tree), b"", ctypes.c_int(AT_FDCWD), os.fsencode(point), ctypes.c_uint(0x4 | 0x10)) == 0
     finally:
         os.close(tree)
-        os.close(userns)
 
 
 def mapping_namespace(uid_map, gid_map):
@@ -380,11 +381,26 @@ def inside(plan, command, from_keeper, to_keeper, errors):
         os.umask(0o022)
         os.execve(command[0], command, {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"})
     except BaseException as error:
-        os.write(errors, ("%s: %s" % (step, error)).encode("utf-8", "replace"))
+        # First to the log: as soon as we let go of the socket, the connector looks there.
+        say("%s: %s" % (step, error))
+        os.write(errors, b"e")
     os._exit(70)
 
 
 # --- the keeper ----------------------------------------------------------------------------------------------------
+
+
+def prepare_mappings(plan):
+    """Before the fork: inside its process namespace, process 1 could not tell the kernel whose mapping it writes."""
+    for entry in plan["mounts"]:
+        if entry["own"]:
+            continue
+        try:
+            status = os.stat(entry["source"])
+        except OSError as error:
+            raise Failed("cannot mount %s: %s" % (entry["source"], error.strerror))
+        if plan["host_uid"] is not None:
+            entry["userns"] = mapping_namespace("%d %d 1" % (status.st_uid, plan["host_uid"]), "%d %d 1" % (status.st_gid, plan["host_gid"]))
 
 
 def become_user_root(plan):
@@ -410,6 +426,7 @@ def keep(plan, command):
     _signal.signal(_signal.SIGTERM, on_term)
     for number in (_signal.SIGINT, _signal.SIGHUP):
         _signal.signal(number, _signal.SIG_IGN)
+    prepare_mappings(plan)
     if plan["host_uid"] is None:
         become_user_root(plan)
     must(libc.unshare(NEWPID), "process namespace")
@@ -449,30 +466,42 @@ def keep(plan, command):
             os.write(to_inside, b"g")
         else:
             break
-    error = os.read(errors_read, 4000)
+    failed = os.read(errors_read, 1) != b""
     _, status = os.waitpid(pid, 0)
-    return error, status
+    return not failed, status
+
+
+def vanish(directory):
+    """Ends as `rm`: we can fork no more, because children would be born into the process namespace that has ended."""
+    rights = 1 << 1 | 1 << 3  # CAP_DAC_OVERRIDE, CAP_FOWNER: of an ordinary user's keeper, over that user's files only
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)
+    libc.capset(header, (ctypes.c_uint32 * 6)(rights, rights, rights, 0, 0, 0))
+    for capability in (1, 3):
+        libc.prctl(47, 2, capability, 0, 0)  # PR_CAP_AMBIENT_RAISE
+    for program in ("/bin/rm", "/usr/bin/rm"):
+        try:
+            os.execve(program, [program, "-rf", "--", directory], {"PATH": "/usr/bin:/bin"})
+        except OSError:
+            continue
+    os._exit(70)
 
 
 def main():
     plan = loads(sys.argv[1])
     began = time.monotonic()
     try:
-        error, status = keep(plan, sys.argv[2:])
+        started, status = keep(plan, sys.argv[2:])
     except (Failed, OSError) as failure:
-        error, status = str(failure).encode("utf-8", "replace"), 0
-    if error:
-        os.write(2, b"anyplace-namespace: " + error + b"\n")
+        say(str(failure))
+        started, status = False, 0
     if plan["probe"]:
-        os._exit(70 if error or status else 0)
+        os._exit(0 if started and status == 0 else 70)
     # A start that failed leaves its log for the one who started it; that one, or gc, removes the rest.
-    if error or (status != 0 and time.monotonic() - began < 5):
+    if not started or (status != 0 and time.monotonic() - began < 5):
         os._exit(70)
-    null = os.open("/dev/null", os.O_RDWR)
-    os.dup2(null, 2)
     os.chdir("/")
-    clear(plan["state"], plan["name"], plan["id"], list(plan["cgroups"].values()))
-    os._exit(0)
+    release(plan["state"], plan["name"], plan["id"], list(plan["cgroups"].values()))
+    vanish(put_aside(plan["state"], plan["id"]))
 
 
 main()

@@ -9,14 +9,20 @@ import type { MachineFacts, SandboxSpec } from '../../spec/index.ts'
 export function checkNeeds(spec: SandboxSpec, facts: MachineFacts, where: string): void {
   const { cpu, gpu, memoryMiB } = spec
   if (cpu !== undefined && cpu > facts.cpuCount)
-    throw unsupportedField('cpu', cpu, where, `the machine has ${facts.cpuCount}`, 'ask for less or use another node')
+    throw unsupportedField(
+      'cpu',
+      cpu,
+      where,
+      `the machine has ${facts.cpuCount}`,
+      'ask for less or use a node with more',
+    )
   if (memoryMiB !== undefined && memoryMiB > facts.memoryMiB)
     throw unsupportedField(
       'memoryMiB',
       memoryMiB,
       where,
       `the machine has ${facts.memoryMiB} MiB`,
-      'ask for less or use another node',
+      'ask for less or use a node with more',
     )
   if (gpu === undefined) return
   const wanted = gpu.type?.toLowerCase()

@@ -1,6 +1,6 @@
 import type { CallOptions, Engine, Machine } from '../../spec/index.ts'
 import { DirectoryHost } from './directory-host.ts'
-import { findRecord, hostInfo, listRecords, removeSandbox } from './sandbox-store.ts'
+import { findRecord, hostInfo, listRecords, removeRemains, removeSandbox } from './sandbox-store.ts'
 
 /** The part of an engine that only reads what is kept in sandbox directories: the same for every engine that keeps them. */
 export function keptSandboxes(machine: Machine, engine: string): Pick<Engine, 'attach' | 'list' | 'remove'> {
@@ -21,6 +21,8 @@ export function keptSandboxes(machine: Machine, engine: string): Pick<Engine, 'a
       const { stateDirectory } = await machine.facts(options)
       const record = await findRecord(machine, stateDirectory, engine, id, options)
       if (record !== undefined) await removeSandbox(machine, stateDirectory, record, options)
+      // It may just be removing itself, or have been cut off while it did.
+      else await removeRemains(machine, stateDirectory, id, options)
     },
   }
 }

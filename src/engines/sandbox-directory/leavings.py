@@ -147,6 +147,16 @@ def run(*words):
     return 127
 
 
+def put_aside(state, identity):
+    """From here on nobody lists it, and what is left of it after a crash is known to be rubbish. Gives the new path."""
+    aside = "%s/sandboxes/.removing-%s" % (state, identity)
+    try:
+        os.rename("%s/sandboxes/%s" % (state, identity), aside)
+    except FileNotFoundError:
+        pass  # somebody else did
+    return aside
+
+
 def remove_tree(path):
     """Never follows a link, whatever was put there, however deep."""
     if not os.path.lexists(path):
@@ -180,10 +190,9 @@ def name_holder(state, name):
         return None
 
 
-def clear(state, name, identity, cgroups):
-    """Removes all that is left of a sandbox whose processes are gone. Safe to run twice, also at the same time."""
-    remove_cgroups(cgroups)
+def release(state, name, identity, cgroups):
+    """Gives back the name and the control groups of a sandbox whose processes are gone. Safe to run twice, also at the same time."""
     with Ledger(state):
+        remove_cgroups(cgroups)
         if name_holder(state, name) == identity:
             os.unlink("%s/names/%s" % (state, name))
-    return remove_tree("%s/sandboxes/%s" % (state, identity))

@@ -27,7 +27,9 @@ def main():
         signal_and_wait(supervisor, _signal.SIGKILL, 10)
     signal_and_wait(directory + "/init.pid", _signal.SIGKILL, 10)
     kill_marked(identity)
-    print(dumps({"removed": clear(state, name, identity, given["cgroups"]), "directory": directory}))
+    release(state, name, identity, given["cgroups"])
+    aside = put_aside(state, identity)
+    print(dumps({"removed": remove_tree(aside), "directory": aside}))
 
 
 main()

@@ -16,12 +16,15 @@ def main():
     state, record = given["state"], given["record"]
     for directory in (state, state + "/sandboxes", state + "/names"):
         os.makedirs(directory, 0o700, exist_ok=True)
-    directory = "%s/sandboxes/%s" % (state, record["id"])
+    sweep(state + "/sandboxes")
+    directory = "%s/sandboxes/.making-%s" % (state, record["id"])
     made = []
     with Ledger(state):
         holder = name_holder(state, record["name"])
         if holder and is_taken("%s/sandboxes/%s" % (state, holder)):
             return {"conflict": holder}
+        if os.path.lexists("%s/sandboxes/%s" % (state, record["id"])):
+            return {"conflict": record["id"]}
         try:
             os.mkdir(directory, 0o700)
             if given["own_user"]:
@@ -35,14 +38,28 @@ def main():
                 os.chmod(directory + "/tmp", 0o1777)
             record["cgroups"] = make_cgroups(given, record, made)
             write(directory + "/sandbox.json", dumps(record))
+            os.rename(directory, "%s/sandboxes/%s" % (state, record["id"]))
             write("%s/names/%s" % (state, record["name"]), record["id"])
         except BaseException as error:
             remove_cgroups(made)
             remove_tree(directory)
+            remove_tree("%s/sandboxes/%s" % (state, record["id"]))
             if isinstance(error, Refused):
                 return {"refused": error.field, "why": error.why}
             raise
     return {"record": record}
+
+
+def sweep(sandboxes):
+    """What a crash left between two steps of making or removing."""
+    for name in os.listdir(sandboxes):
+        if name.startswith((".making-", ".removing-")):
+            try:
+                age = time.time() - os.lstat(sandboxes + "/" + name).st_ctime
+            except OSError:
+                continue
+            if age > STARTING_SECONDS:
+                remove_tree(sandboxes + "/" + name)
 
 
 def is_taken(directory):

@@ -235,3 +235,13 @@ export async function removeSandbox(
       hint: 'remove it as the user that it belongs to, or as root',
     })
 }
+
+/** Removes what a removal that was cut off has left. Nothing happens when there is none. */
+export async function removeRemains(
+  machine: Machine,
+  stateDirectory: string,
+  id: string,
+  options: CallOptions = {},
+): Promise<void> {
+  if (ID.test(id)) await machine.remove(`${stateDirectory}/sandboxes/.removing-${id}`, options)
+}
