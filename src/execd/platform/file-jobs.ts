@@ -83,12 +83,21 @@ export class FileJob {
   }
 
   /** Writes to the script's stdin, until it has ended or the signal aborts. {@link FileJob.finish} closes it. */
-  async feed(content: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<void> {
+  async feed(content: AsyncIterable<Uint8Array>): Promise<void> {
     this.#writer ??= this.process.stdin?.getWriter()
-    for await (const chunk of content) {
-      if (this.#signal?.aborted) throw abortError(this.#signal)
-      if (this.process.status !== undefined) return
-      await untilAborted(this.#writer?.write(chunk) ?? Promise.resolve(), this.#signal)
+    const iterator = content[Symbol.asyncIterator]()
+    const ended = this.process.ended.then(() => undefined)
+    let isDone = false
+    try {
+      for (;;) {
+        // A source that says nothing any more must hold up neither an abort nor the word of a script that failed.
+        const next = await untilAborted(Promise.race([iterator.next(), ended]), this.#signal)
+        isDone = next?.done === true
+        if (next === undefined || next.done === true) return
+        await untilAborted(this.#writer?.write(next.value) ?? Promise.resolve(), this.#signal)
+      }
+    } finally {
+      if (!isDone) Promise.resolve(iterator.return?.()).catch(() => {})
     }
   }
 
@@ -112,6 +121,7 @@ export class FileJob {
 
   /** Ends the script if it still runs: its stdin first, so that one that writes cleans up behind itself. */
   async stop(): Promise<void> {
+    this.process.discard()
     if (this.process.status === undefined) await this.#end()
     await this.process.detach()
   }

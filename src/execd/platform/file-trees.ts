@@ -54,10 +54,11 @@ export async function downloadTree(
   localPath: string,
   options: TreeOptions,
 ): Promise<TreeResult> {
-  const { exclude = [], onProgress, signal, sync } = options
+  const { onProgress, signal, sync } = options
+  const exclude = (options.exclude ?? []).map(excludedPath)
   const { job, kind, tar } = await startPack(place, defaults, 'download', remotePath, exclude, signal)
   try {
-    const entries = ordinaryEntries(tar, { maxEntries: MAX_TREE_ENTRIES, signal })
+    const entries = ordinaryEntries(tar, { maxEntries: MAX_TREE_ENTRIES, signal, exclude })
     const result = await unpackTree(encodeArchive(entries, 'tar'), localPath, {
       asFile: kind === 'file',
       onProgress,
@@ -142,19 +143,21 @@ async function startPack(
   }
 }
 
-/** A path below the root as a pattern of tar's that means nothing but this path and what is below it. */
-function excludePattern(path: string): string {
+function excludedPath(path: string): string {
   const parts = path.split('/').filter((part) => part !== '' && part !== '.')
   if (path.startsWith('/') || parts.includes('..') || parts.length === 0) {
     throw new AnyplaceError(
       'invalid-argument',
       `exclude must hold paths inside the tree (got ${JSON.stringify(path)}).`,
-      {
-        field: 'exclude',
-      },
+      { field: 'exclude' },
     )
   }
-  return `./${parts.join('/').replaceAll(/[\\*?[\]]/g, String.raw`\$&`)}`
+  return parts.join('/')
+}
+
+/** A path below the root as a pattern of tar's that means nothing but this path and what is below it. */
+function excludePattern(path: string): string {
+  return `./${path.replaceAll(/[\\*?[\]]/g, String.raw`\$&`)}`
 }
 
 /** GNU tar says with exit code 1 that a file grew or vanished while it was read, which is no failure; a shrunken one is. */

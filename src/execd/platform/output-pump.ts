@@ -17,6 +17,7 @@ export class OutputPump {
   readonly #onMark: (words: readonly string[]) => void
   #queue: Uint8Array[] = []
   #queuedBytes = 0
+  #window = WINDOW_BYTES
   /** Bytes before this are noise of the platform or of the shell. */
   #isOpen: boolean
   #isFinished = false
@@ -61,6 +62,15 @@ export class OutputPump {
     this.#makeRoom()
   }
 
+  /**
+   * From now on everything is taken, read or not. For a command that is being killed: what is left is little, and some
+   * engines (Docker 20) tell of no command's end while the output of an ended one waits.
+   */
+  takeAll(): void {
+    this.#window = Number.POSITIVE_INFINITY
+    this.#makeRoom()
+  }
+
   #discard(): void {
     this.#isCancelled = true
     this.drop()
@@ -92,7 +102,7 @@ export class OutputPump {
     }
     this.#makeRoom()
     this.#wake?.()
-    if (!this.#isFinished && this.#queuedBytes >= WINDOW_BYTES) this.#source.pause()
+    if (!this.#isFinished && this.#queuedBytes >= this.#window) this.#source.pause()
   }
 
   #finishSource(): void {
@@ -114,7 +124,7 @@ export class OutputPump {
       this.#queue = []
       this.#queuedBytes = 0
     }
-    if (this.#queuedBytes < WINDOW_BYTES && this.#source.isPaused()) this.#source.resume()
+    if (this.#queuedBytes < this.#window && this.#source.isPaused()) this.#source.resume()
   }
 
   async #pull(controller: ReadableStreamDefaultController<Uint8Array>): Promise<void> {

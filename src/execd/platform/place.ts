@@ -28,13 +28,14 @@ const PROBE = `
 ${DECODE_PARAMETERS}
 PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 [ -r /proc/$$/environ ] || { echo 'there is no /proc in the place' >&2; exit 3; }
-if [ -n "$1" ]; then mkdir -p "$1" || exit 4; fi
+made=1
+if [ -n "$1" ]; then mkdir -p "$1" 2>/dev/null || made=0; fi
 nap=1
 if sleep 0.01 2>/dev/null; then nap=0.02; fi
 said=$(exec 2>&1; (exec /bin/sh -c 'kill -9 $$') >/dev/null; :)
 tells=0
 [ -z "$said" ] || tells=1
-own=$(id -u) home= login=
+own=$(id -u) group=$(id -g) home= login=
 if [ -r /etc/passwd ]; then
   while IFS=: read -r name word uid gid text directory shell; do
     if [ "$uid" = "$own" ] && [ -z "$login" ]; then home=$directory login=$name; fi
@@ -50,21 +51,31 @@ if [ ! -d "$home" ] || [ "$home" = / ]; then
     mkdir -m 700 "$home" 2>/dev/null || { [ -d "$home" ] && [ ! -L "$home" ] && [ -O "$home" ]; } || home=/tmp
   fi
 fi
-printf '\\001anyplace-probe\\n%s\\n%s\\n%s\\n%s\\n' "$nap" "$tells" "$home" "$login"
+printf '\\001'
+printf '%s\\000' anyplace-probe "$nap" "$tells" "$home" "$login" "$made" "$own:$group"
 cat "/proc/$$/environ"
-printf '\\000\\002'
+printf '\\002'
+`
+
+const MAKE_WORKDIR = `
+${DECODE_PARAMETERS}
+PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+mkdir -p "$1" && chown "$2" "$1"
 `
 
 /** The place behind a host's own exec: opens channels and runs small scripts in it. */
 export class Place {
   readonly workdir: string
   readonly #host: PlatformHost
+  readonly #user: string | undefined
   readonly #channels = new Set<Channel>()
   readonly #surroundings = new Map<string, Promise<Surroundings>>()
   #isClosed = false
 
-  constructor(host: PlatformHost, workdir: string) {
+  /** @param user who commands run as when they do not say; the workdir is theirs */
+  constructor(host: PlatformHost, workdir: string, user: string | undefined) {
     this.#host = host
+    this.#user = user
     this.workdir = workdir
   }
 
@@ -126,7 +137,7 @@ export class Place {
     const key = user ?? ''
     let known = this.#surroundings.get(key)
     if (known === undefined) {
-      known = this.#probe(user, user === undefined ? this.workdir : '')
+      known = this.#probe(user)
       this.#surroundings.set(key, known)
       known.catch(() => this.#surroundings.delete(key))
     }
@@ -138,30 +149,36 @@ export class Place {
     await Promise.all([...this.#channels].map((channel) => this.release(channel)))
   }
 
-  async #probe(user: string | undefined, directory: string): Promise<Surroundings> {
+  async #probe(user: string | undefined): Promise<Surroundings> {
+    const directory = user === this.#user ? this.workdir : ''
     const { exitCode, stdout, stderr } = await this.ask(PROBE, [directory], { user })
-    const text = bytesToText(stdout)
-    const from = text.indexOf('\u0001anyplace-probe\n')
-    if (exitCode !== 0 || from < 0 || !text.endsWith('\0\u0002')) throw probeError(exitCode, stderr, user, directory)
-    const [, shortSleep = '1', tells = '0', home = '/', login = ''] = text.slice(from).split('\n', 5)
-    const start = from + ['\u0001anyplace-probe', shortSleep, tells, home, login].join('\n').length + 1
+    const fields = bytesToText(stdout).split('\0')
+    const begin = fields.findIndex((field) => field.endsWith('\u0001anyplace-probe'))
+    if (exitCode !== 0 || begin < 0 || fields.pop() !== '\u0002') throw probeError(exitCode, stderr, user)
+    const [shortSleep = '1', tells, home = '/', login = '', made, owner = '0:0', ...environ] = fields.slice(begin + 1)
+    if (made !== '1') await this.#makeWorkdir(owner)
     const env = new Map<string, string>()
-    for (const entry of text.slice(start, -1).split('\0')) {
+    for (const entry of environ) {
       const equals = entry.indexOf('=')
       if (equals > 0) env.set(entry.slice(0, equals), entry.slice(equals + 1))
     }
     return { env, home, login, shortSleep, tellsSignals: tells === '1' }
   }
+
+  /** The user may not make it, so root does and gives it away. */
+  async #makeWorkdir(owner: string): Promise<void> {
+    const { exitCode, stderr } = await this.ask(MAKE_WORKDIR, [this.workdir, owner], { user: '0' })
+    if (exitCode === 0) return
+    throw new AnyplaceError(
+      'permission-denied',
+      `Cannot make the workdir ${JSON.stringify(this.workdir)}: ${stderr.slice(0, 500) || `exit code ${exitCode}`}.`,
+      { field: 'workdir', hint: 'choose a workdir that the user of the sandbox may write' },
+    )
+  }
 }
 
-function probeError(exitCode: number, stderr: string, user: string | undefined, directory: string): AnyplaceError {
+function probeError(exitCode: number, stderr: string, user: string | undefined): AnyplaceError {
   const said = stderr === '' ? '' : `: ${stderr.slice(0, 500)}`
-  if (exitCode === 4) {
-    return new AnyplaceError('permission-denied', `Cannot make the workdir ${JSON.stringify(directory)}${said}.`, {
-      field: 'workdir',
-      hint: 'choose a workdir that the user of the sandbox may write',
-    })
-  }
   if (user !== undefined) {
     return new AnyplaceError(
       'invalid-argument',

@@ -110,8 +110,7 @@ export class PlatformFiles implements Files {
     const words = [octalMode(mode), seal]
     const job = await this.#start('write', path, WRITE_SCRIPT, words, { signal, stdin: 'pipe' })
     try {
-      await job.feed(pieces(content))
-      await job.feed([Buffer.from(seal)])
+      await job.feed(sealed(content, seal))
       await job.finish()
     } finally {
       await job.stop()
@@ -236,13 +235,15 @@ function octalMode(mode: number | undefined): string {
   return mode.toString(8)
 }
 
-async function* pieces(
+async function* sealed(
   content: string | Uint8Array | AsyncIterable<Uint8Array>,
+  seal: string,
 ): AsyncGenerator<Uint8Array, void, undefined> {
-  if (typeof content !== 'string' && !(content instanceof Uint8Array)) {
+  if (typeof content === 'string' || content instanceof Uint8Array) {
+    const bytes = typeof content === 'string' ? Buffer.from(content) : content
+    for (let at = 0; at < bytes.byteLength; at += CHUNK_BYTES) yield bytes.subarray(at, at + CHUNK_BYTES)
+  } else {
     yield* content
-    return
   }
-  const bytes = typeof content === 'string' ? Buffer.from(content) : content
-  for (let at = 0; at < bytes.byteLength; at += CHUNK_BYTES) yield bytes.subarray(at, at + CHUNK_BYTES)
+  yield Buffer.from(seal)
 }

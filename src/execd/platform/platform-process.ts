@@ -102,9 +102,19 @@ export class PlatformProcess implements Process {
     return mergeLines(this.stdout, this.stderr)
   }
 
-  wait(options: CallOptions = {}): Promise<ExitStatus> {
+  /** Settles when it has ended or the connection to it has. Never rejects. */
+  get ended(): Promise<unknown> {
+    return this.#exit.catch(() => {})
+  }
+
+  /** Throws output away that nobody is reading. */
+  discard(): void {
     this.#stdout.drop()
     this.#stderr.drop()
+  }
+
+  wait(options: CallOptions = {}): Promise<ExitStatus> {
+    this.discard()
     return untilAborted(this.#exit, options.signal)
   }
 
@@ -129,6 +139,8 @@ export class PlatformProcess implements Process {
 
   async kill(): Promise<void> {
     const { shell = '0', shellStarted = '0', chief = '0' } = this.#numbers ?? {}
+    this.#stdout.takeAll()
+    this.#stderr.takeAll()
     const words = [this.id, shell, shellStarted, chief, this.#command.shortSleep]
     const { exitCode, stderr } = await this.#place.ask(KILL, words, { user: this.#command.user })
     if (exitCode !== 0) {

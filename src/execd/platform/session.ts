@@ -63,7 +63,7 @@ export async function openPlatformSession(
       field: 'workdir',
     })
   }
-  const place = new Place(host as PlatformHost, options.workdir.replace(/(?<=.)\/+$/, ''))
+  const place = new Place(host as PlatformHost, options.workdir.replace(/(?<=.)\/+$/, ''), options.user)
   const session = new PlatformSession(host, place, { env: options.env ?? {}, user: options.user })
   try {
     await place.surroundings(options.user, options.signal)

@@ -21,6 +21,8 @@ export async function* ordinaryEntries(
     readonly signal?: AbortSignal | undefined
     /** Set-id and sticky bits are masked away with 0o777. */
     readonly modeMask?: number | undefined
+    /** Paths to leave out with all below them. */
+    readonly exclude?: readonly string[] | undefined
     readonly onEntry?: (() => void) | undefined
   },
 ): AsyncGenerator<TarEntry, void, undefined> {
@@ -38,6 +40,7 @@ export async function* ordinaryEntries(
     for (let header = await reader.next(); header !== undefined; header = await reader.next()) {
       const name = withoutDot(header.name)
       if (name === '' || !ORDINARY.has(header.type)) continue
+      if (options.exclude?.some((path) => name === path || name.startsWith(`${path}/`))) continue
       options.onEntry?.()
       const linkName = header.type === '1' ? withoutDot(header.linkName) : header.linkName
       const mode = header.mode & (options.modeMask ?? 0o7777)

@@ -1,7 +1,7 @@
 import { promisify } from 'node:util'
 import { crc32, deflateRaw } from 'node:zlib'
 import { AnyplaceError } from '../../spec/index.ts'
-import { textToBytes } from '../../kit/text-bytes.ts'
+import { textToBytes, utf8Lossy } from '../../kit/text-bytes.ts'
 import type { TarEntry } from './tar-entries.ts'
 
 const deflate = promisify(deflateRaw)
@@ -28,7 +28,8 @@ export async function* encodeZip(entries: AsyncIterable<TarEntry>): AsyncGenerat
     const file = linked ?? (await store(header.type === '2' ? [textToBytes(header.linkName)] : body))
     if (header.type === '0') stored.set(header.name, file)
     const isDirectory = header.type === '5'
-    const name = textToBytes(isDirectory && !header.name.endsWith('/') ? `${header.name}/` : header.name)
+    // A zip's names are UTF-8; bytes that are not become U+FFFD.
+    const name = Buffer.from(utf8Lossy(textToBytes(isDirectory ? `${header.name.replace(/\/+$/, '')}/` : header.name)))
     const type = header.type === '1' ? '0' : header.type
     const mode = (UNIX_TYPES[type] ?? 0o100000) | (header.mode & 0o7777)
     const common = commonFields(file, name, header.modifiedSeconds)
