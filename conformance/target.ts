@@ -81,8 +81,8 @@ export interface Target {
   reach(): Promise<Reach>
   /** argv of a program that calls `otherClient` with the same api: a second client process. */
   readonly otherClient: Argv
-  /** Everything that exists of that sandbox on the platform, one line each: containers, processes, directories, sockets. */
-  leftovers(sandboxId: string): Promise<readonly string[]>
+  /** Everything that exists of those sandboxes on the platform, one line each: containers, processes, directories, sockets. */
+  leftovers(...sandboxIds: readonly string[]): Promise<readonly string[]>
   /** All text outside the sandbox where a secret could have got to: the platform's record, argv of processes, state files. */
   records(sandboxId: string): Promise<string>
   /** How many sandboxes `lifecycle:many-at-once` opens together. @default 100 */

@@ -99,8 +99,7 @@ verifies('lifecycle:many-at-once', async ({ open, target }) => {
   const outputs = await Promise.all(boxes.map((box, index) => box.shell(`echo ${index} > mine; cat mine`)))
   outputs.forEach((output, index) => assert.equal(output.stdout, `${index}\n`))
   await Promise.all(boxes.map((box) => box.close()))
-  const left = await Promise.all(boxes.map((box) => target.leftovers(box.id)))
-  assert.deepEqual(left.flat(), [])
+  assert.deepEqual(await target.leftovers(...boxes.map((box) => box.id)), [])
 })
 
 verifies('stats:reported', async ({ open }) => {

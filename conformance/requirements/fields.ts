@@ -73,7 +73,8 @@ export const fieldRequirements = {
     needs: ['mounts'],
   },
   'fields:workspace': {
-    behaviour: 'workspace is /workspace, writable, as the caller’s uid.',
+    behaviour:
+      'Commands start in the workspace, writable as the caller’s uid; it is /workspace where files are private.',
     source: 'B1',
     needs: ['workspace'],
   },

@@ -23,7 +23,8 @@ export const processRequirements = {
     source: 'A1',
   },
   'process:env-minimal': {
-    behaviour: 'A command has PATH, HOME, LANG and TERM, and only what was given besides.',
+    behaviour:
+      'A command has PATH, HOME, LANG and TERM, the sandbox’s id (ANYPLACE_SANDBOX), and only what was given besides.',
     source: 'DESIGN execd',
   },
   'process:client-env-hidden': {

@@ -4,6 +4,6 @@ import { vitestApi } from './vitest-api.ts'
 
 const isRoot = process.getuid?.() === 0
 const target = localTarget('direct', {
-  powers: [...DAEMON_POWERS, 'python', ...(isRoot ? (['user', 'idRange'] as const) : [])],
+  powers: [...DAEMON_POWERS, 'python', 'workspace', 'workdir', ...(isRoot ? (['user', 'idRange'] as const) : [])],
 })
 await conformance(target, vitestApi)

@@ -29,7 +29,7 @@ export function localTarget(
     on: `local/${engine}`,
     api: { open, attach, list, gc, remove },
     otherClient: [process.execPath, '--import', 'tsx', fileURLToPath(new URL('./other-client.ts', import.meta.url))],
-    leftovers: (id) => leftovers(id, home),
+    leftovers: (...ids) => leftovers(ids, home),
     records: (id) => records(id, home),
     async reach() {
       const finding = (await doctor({ on: `local/${engine}` })).find(({ subject }) => subject === engine)

@@ -5,17 +5,20 @@ import Docker from 'dockerode'
 const SHARED_PLACES = ['/run/anyplace', '/run', '/tmp', '/dev/shm', '/var/tmp']
 const CGROUPS = '/sys/fs/cgroup'
 
-/** Everything on this machine that names a sandbox: containers, processes, mounts, directories, sockets, cgroups. */
-export async function leftovers(id: string, home: string): Promise<readonly string[]> {
+/** Everything on this machine that names one of the sandboxes: containers, processes, mounts, directories, sockets, cgroups. */
+export async function leftovers(ids: readonly string[], home: string): Promise<readonly string[]> {
+  const names = (text: string): boolean => ids.some((id) => text.includes(id))
   const found = await Promise.all([
-    engineObjects(id),
-    processesOf(id),
-    pathsOf(id, home),
-    linesOf('/proc/net/unix', id),
-    linesOf('/proc/self/mountinfo', id),
+    engineObjects(names),
+    processes(names),
+    paths(names, home),
+    linesOf('/proc/net/unix', names),
+    linesOf('/proc/self/mountinfo', names),
   ])
   return found.flat()
 }
+
+type Names = (text: string) => boolean
 
 /** All text outside a sandbox that tells of it: the engines' records and logs, argv of all processes, the state files. */
 export async function records(id: string, home: string): Promise<string> {
@@ -49,7 +52,7 @@ function engines(): readonly Docker[] {
   return [...sockets].map((host) => new Docker({ socketPath: host.slice('unix://'.length) }))
 }
 
-async function engineObjects(id: string): Promise<readonly string[]> {
+async function engineObjects(names: Names): Promise<readonly string[]> {
   const all: unknown[] = []
   for (const docker of engines()) {
     all.push(...(await docker.listContainers({ all: true }).catch(() => [])))
@@ -61,7 +64,7 @@ async function engineObjects(id: string): Promise<readonly string[]> {
       )),
     )
   }
-  const texts = all.map((one) => JSON.stringify(one)).filter((one) => one.includes(id))
+  const texts = all.map((one) => JSON.stringify(one)).filter(names)
   return texts.map((one) => `engine object ${one.slice(0, 200)}`)
 }
 
@@ -73,14 +76,13 @@ async function text(path: string): Promise<string> {
   return readFile(path, 'latin1').catch(() => '')
 }
 
-async function processesOf(id: string): Promise<readonly string[]> {
+async function processes(names: Names): Promise<readonly string[]> {
   const found: string[] = []
   for (const pid of await pids()) {
     const argv = await text(`/proc/${pid}/cmdline`)
     const parts = [argv, await text(`/proc/${pid}/environ`), await text(`/proc/${pid}/mountinfo`)]
     parts.push(await readlink(`/proc/${pid}/cwd`).catch(() => ''))
-    if (parts.some((part) => part.includes(id)))
-      found.push(`process ${pid}: ${argv.replaceAll('\0', ' ').slice(0, 100)}`)
+    if (parts.some(names)) found.push(`process ${pid}: ${argv.replaceAll('\0', ' ').slice(0, 100)}`)
   }
   return found
 }
@@ -90,14 +92,14 @@ async function walk(directory: string): Promise<readonly string[]> {
   return entries.map((entry) => join(directory, entry))
 }
 
-async function pathsOf(id: string, home: string): Promise<readonly string[]> {
+async function paths(names: Names, home: string): Promise<readonly string[]> {
   const all = [...(await walk(home)), ...(await walk(CGROUPS))]
   for (const place of SHARED_PLACES)
     all.push(...(await readdir(place).catch(() => [])).map((name) => join(place, name)))
-  return all.filter((path) => path.includes(id)).map((path) => `path ${path}`)
+  return all.filter(names).map((path) => `path ${path}`)
 }
 
-async function linesOf(file: string, id: string): Promise<readonly string[]> {
+async function linesOf(file: string, names: Names): Promise<readonly string[]> {
   const lines = (await text(file)).split('\n')
-  return lines.filter((line) => line.includes(id)).map((line) => `${file}: ${line}`)
+  return lines.filter(names).map((line) => `${file}: ${line}`)
 }
