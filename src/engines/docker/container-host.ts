@@ -10,7 +10,6 @@ import { hostInfoOf, inspectContainer, sandboxGone } from './container-state.ts'
 import { execChannel } from './exec-channel.ts'
 import type { ExecOptions } from './exec-channel.ts'
 import type { StoredConfig } from './labels.ts'
-import { removeIsolatedNetwork } from './network.ts'
 import { RUN_DIRECTORY } from './supervisor.ts'
 
 export interface ContainerHostParts {
@@ -51,8 +50,8 @@ export class ContainerHost implements Host {
   connect(options: CallOptions = {}): Promise<Channel> {
     const { config, connection, containerId, id } = this.#parts
     const { env, expiresAtMs, home, idleTimeoutMs, maxExpiresAtMs, user, workdir } = config
-    return this.#whileThere(() =>
-      bootstrap(
+    return this.#whileThere(async () => {
+      const channel = await bootstrap(
         (argv, { signal }) => {
           const started = ['/bin/sh', '-c', START, 'anyplace', home ?? '', user ?? '0:0', ...argv]
           return execChannel(connection.api, containerId, started, { cwd: '/', user: '0:0', signal })
@@ -73,8 +72,10 @@ export class ContainerHost implements Host {
           ownPidNamespace: true,
         },
         { start: true, signal: options.signal },
-      ),
-    )
+      )
+      await refuseEngineText(channel)
+      return channel
+    })
   }
 
   channel(argv: readonly string[], options: ExecOptions = {}): Promise<Channel> {
@@ -89,13 +90,13 @@ export class ContainerHost implements Host {
   async info(options: CallOptions = {}): Promise<HostInfo> {
     const { connection, containerId, provider } = this.#parts
     const state = await inspectContainer(connection, containerId, options)
-    if (state === undefined) throw sandboxGone(this.name, undefined)
+    if (state === undefined) throw sandboxGone(this.name, undefined, this.#parts.config.expiresAtMs)
     return hostInfoOf(state, connection, provider)
   }
 
   async close(options: CallOptions = {}): Promise<void> {
-    const { connection, containerId, id } = this.#parts
-    await removeContainer(connection, containerId, id, options)
+    const { connection, containerId } = this.#parts
+    await removeContainer(connection, containerId, options)
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -111,7 +112,8 @@ export class ContainerHost implements Host {
       if (AnyplaceError.is(error, 'cancelled') || AnyplaceError.is(error, 'timeout')) throw error
       if (AnyplaceError.is(error, 'invalid-argument') || AnyplaceError.is(error, 'engine-unavailable')) throw error
       const state = await inspectContainer(connection, containerId).catch(() => 'unknown' as const)
-      if (state !== 'unknown' && !state?.State.Running) throw sandboxGone(this.name, state)
+      if (state !== 'unknown' && !state?.State.Running)
+        throw sandboxGone(this.name, state, this.#parts.config.expiresAtMs)
       if (!(error instanceof EngineApiError)) throw error
       throw new AnyplaceError(
         'engine-unavailable',
@@ -122,6 +124,18 @@ export class ContainerHost implements Host {
   }
 }
 
+/** Docker tells on stdout why a process could not be started in a container that is just ending. */
+async function refuseEngineText(channel: Channel): Promise<void> {
+  const first = channel.stdout.read() as Buffer | null
+  if (first === null) return
+  if (!first.subarray(0, 11).equals(Buffer.from('OCI runtime'))) {
+    channel.stdout.unshift(first)
+    return
+  }
+  await channel.close()
+  throw new EngineApiError(409, first.toString().trim())
+}
+
 /**
  * Removes a container and everything made for it, running or not. Idempotent; comes back when it is gone.
  *
@@ -130,7 +144,6 @@ export class ContainerHost implements Host {
 export async function removeContainer(
   connection: Connection,
   containerId: string,
-  id: string,
   options: CallOptions = {},
 ): Promise<void> {
   const deadline = Date.now() + REMOVAL_WAIT_MS
@@ -158,5 +171,4 @@ export async function removeContainer(
     }
     await delay(pauseMs)
   }
-  if (connection.kind === 'podman') await removeIsolatedNetwork(connection, id)
 }

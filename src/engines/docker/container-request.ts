@@ -6,6 +6,7 @@ import type { BindMount } from './host-directories.ts'
 import { labelsOf } from './labels.ts'
 import type { StoredConfig } from './labels.ts'
 import type { EngineLimits } from './limits.ts'
+import type { ContainerNetwork } from './network.ts'
 import type { ImageFacts } from './pull-image.ts'
 import { RUN_DIRECTORY, supervisorArguments } from './supervisor.ts'
 
@@ -21,8 +22,7 @@ export interface ContainerParts {
   readonly limits: EngineLimits
   readonly gpus: readonly DeviceRequest[]
   readonly mounts: readonly BindMount[]
-  /** Id or name of the network, or `none`. */
-  readonly network: string
+  readonly network: ContainerNetwork
 }
 
 /** What creates a container; the rest is only for the engine. */
@@ -74,17 +74,18 @@ export async function containerRequest(
     User: '0:0',
     WorkingDir: '/',
     Hostname: request.name,
-    Labels: labelsOf(request, createdAt, config),
+    Labels: labelsOf(request, createdAt, config, network.name),
     Tty: false,
     OpenStdin: false,
     // An image's own check would run its commands in here for ever.
     Healthcheck: { Test: ['NONE'] },
     HostConfig: {
       Init: false,
-      AutoRemove: false,
+      // Nothing is left after its lifetime, also when no client is there to clean up.
+      AutoRemove: true,
       RestartPolicy: { Name: 'no' },
       LogConfig: { Type: 'none' },
-      NetworkMode: network,
+      NetworkMode: network.name,
       CapDrop: ['ALL'],
       CapAdd: CAPABILITIES,
       SecurityOpt: ['no-new-privileges'],
@@ -93,5 +94,12 @@ export async function containerRequest(
       ...limits,
       ...(gpus.length === 0 ? {} : { DeviceRequests: gpus }),
     },
+    ...(network.address === undefined
+      ? {}
+      : {
+          NetworkingConfig: {
+            EndpointsConfig: { [network.name]: { IPAMConfig: { IPv4Address: network.address } } },
+          },
+        }),
   }
 }

@@ -43,7 +43,7 @@ export async function inspectContainer(
 
 /** A container with our labels in one list of all; `filter` is a label, with or without a value. */
 export async function findContainers(
-  { api }: Connection,
+  { api }: Pick<Connection, 'api'>,
   filter: string,
   options: CallOptions = {},
 ): Promise<
@@ -82,21 +82,6 @@ export function hostInfoOf(state: ContainerState, connection: Connection, provid
   }
 }
 
-/** What is left of a sandbox whose container is gone. */
-export function remainsOf(labels: Readonly<Record<string, string>>, engine: string, provider: string): HostInfo {
-  return {
-    ...factsOf(labels),
-    provider,
-    engine,
-    state: 'exited',
-    isolation: 'container',
-    limits: {},
-    network: 'own',
-    workdir: '',
-    reason: 'its container was removed',
-  }
-}
-
 /** Why a container that ran has ended, in words. */
 export function endReason(state: ContainerState): string {
   const { Error: fault, ExitCode, FinishedAt, OOMKilled } = state.State
@@ -112,9 +97,14 @@ export function endReason(state: ContainerState): string {
   return ExitCode === 0 ? 'its exec daemon ended' : `its first process ended with code ${ExitCode}`
 }
 
-/** @throws AnyplaceError `sandbox-gone` always, with the reason as far as the engine knows it */
-export function sandboxGone(name: string, state: ContainerState | undefined): AnyplaceError {
-  const why = state === undefined ? 'it was removed' : endReason(state)
+/** `sandbox-gone`, with the reason as far as it is known: the engine removes a container as soon as it has ended. */
+export function sandboxGone(name: string, state: ContainerState | undefined, expiresAtMs: number): AnyplaceError {
+  const why =
+    state !== undefined
+      ? endReason(state)
+      : Date.now() >= expiresAtMs
+        ? 'its lifetime was over'
+        : 'it was removed, or its exec daemon ended'
   return new AnyplaceError('sandbox-gone', `Sandbox ${JSON.stringify(name)} has ended: ${why}.`, {
     hint: 'Open a new one; timeoutMs and maxLifetimeMs say how long it lives',
   })

@@ -4,10 +4,9 @@ import { throwIfAborted, untilAborted } from '../../kit/deadline.ts'
 import { TITLES, connectEngine } from './connection.ts'
 import type { Connection } from './connection.ts'
 import { ContainerHost, removeContainer } from './container-host.ts'
-import { findContainers, hostInfoOf, inspectContainer, remainsOf } from './container-state.ts'
+import { findContainers, hostInfoOf, inspectContainer } from './container-state.ts'
 import type { EngineKind } from './find-sockets.ts'
 import { LABEL, storedConfig } from './labels.ts'
-import { isolatedNetworks, removeIsolatedNetwork } from './network.ts'
 import { openContainer } from './open-container.ts'
 
 export interface DockerEngineOptions {
@@ -90,19 +89,12 @@ export function dockerEngine(machine: Machine, options: DockerEngineOptions): En
           if (state !== undefined) yield hostInfoOf(state, connection, provider)
         }
       }
-      if (kind !== 'podman') return
-      // A container that was removed behind our back leaves its network.
-      const seen = new Set(found.map(({ Labels }) => Labels[LABEL.id]))
-      for (const labels of await isolatedNetworks(connection)) {
-        if (!seen.has(labels[LABEL.id])) yield remainsOf(labels, kind, provider)
-      }
     },
 
     remove(id: string, callOptions: CallOptions = {}): Promise<void> {
       return withEngine(callOptions, async (connection) => {
         const found = await findContainers(connection, `${LABEL.id}=${id}`, callOptions)
-        await Promise.all(found.map(({ Id }) => removeContainer(connection, Id, id, callOptions)))
-        if (found.length === 0 && kind === 'podman') await removeIsolatedNetwork(connection, id)
+        await Promise.all(found.map(({ Id }) => removeContainer(connection, Id, callOptions)))
       })
     },
 

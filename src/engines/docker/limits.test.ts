@@ -20,12 +20,12 @@ function limits(spec: SandboxSpec, info: Partial<typeof FULL> = {}): ReturnType<
 
 test('the daemon has room beside what the user asked for, and none of it is swap', () => {
   const given = limits({ cpuLimit: 0.5, memoryLimitMiB: 100, pidsLimit: 10 })
-  expect(given).toEqual({ PidsLimit: 74, Memory: 164 * MIB, MemorySwap: 164 * MIB, NanoCpus: 5e8 })
+  expect(given).toEqual({ PidsLimit: 15, Memory: 164 * MIB, MemorySwap: 164 * MIB, NanoCpus: 5e8 })
   expect(limitsInForce(given)).toEqual({ cpuLimit: 0.5, memoryLimitMiB: 100, pidsLimit: 10 })
 })
 
 test('nothing asked: only processes are bounded', () => {
-  expect(limits({})).toEqual({ PidsLimit: 4160 })
+  expect(limits({})).toEqual({ PidsLimit: 4101 })
   expect(limitsInForce({ Memory: 0, NanoCpus: 0, PidsLimit: null })).toEqual({})
   expect(limitsInForce({ CpuQuota: 50_000, CpuPeriod: 100_000 })).toEqual({ cpuLimit: 0.5 })
 })

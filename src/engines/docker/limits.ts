@@ -5,7 +5,11 @@ import type { Connection } from './connection.ts'
 
 /** The daemon's own need, on top of what the user asked for. */
 export const DAEMON_MEMORY_MIB = 64
-export const DAEMON_PIDS = 64
+/**
+ * Supervisor, connector, daemon, zygote and one keeper. No more, since the user could take whatever is spare: each further
+ * command at the same time takes its keeper from the user's share.
+ */
+export const DAEMON_PIDS = 5
 
 const MIB = 1024 * 1024
 /** The engines refuse less. */

@@ -1,6 +1,8 @@
 import { AnyplaceError } from '../../spec/index.ts'
 import { EngineApiError } from './engine-api.ts'
+import type { EngineApi } from './engine-api.ts'
 import type { Connection } from './connection.ts'
+import { findContainers } from './container-state.ts'
 import { LABEL } from './labels.ts'
 
 const SHARED_NAME = 'anyplace'
@@ -60,37 +62,81 @@ export async function sharedNetwork({ api }: Connection): Promise<string> {
   }
 }
 
+/** What a container is attached to. */
+export interface ContainerNetwork {
+  /** Id, name, or `none`. */
+  readonly name: string
+  /** Address to take there; the engine refuses a second container with it. */
+  readonly address?: string | undefined
+}
+
+interface PodmanNetwork {
+  readonly name: string
+  readonly subnets?: readonly { readonly subnet: string; readonly gateway?: string }[]
+}
+
+/** Networks that opens of this process hold until their container runs, by socket. */
+const held = new Map<string, Set<string>>()
+
 /**
- * Podman's network for one sandbox. Podman cannot stop traffic inside a bridge, so each sandbox has one of its own, shut off
- * from the others. It carries the sandbox's labels, so that gc finds it when the container is gone.
+ * A network that no other sandbox is on, made when all are in use. Podman cannot stop traffic inside a bridge, so each
+ * sandbox has one to itself, shut off from the others; it is used again later. Everybody takes the same address on it, so
+ * that of two clients that choose the same one at once the engine refuses the second: {@link isNetworkTaken}.
+ *
+ * `release` it once the container runs or is gone.
  */
-export async function createIsolatedNetwork(
-  { api }: Connection,
-  id: string,
-  labels: Readonly<Record<string, string>>,
-): Promise<void> {
-  await api.json('POST', '/v4.0.0/libpod/networks/create', {
-    body: { name: isolatedNetworkName(id), driver: 'bridge', options: { isolate: 'true' }, labels, dns_enabled: false },
-  })
+export async function ownNetwork({ api }: Connection): Promise<ContainerNetwork & { readonly release: () => void }> {
+  const mine = held.get(api.socketPath) ?? new Set()
+  held.set(api.socketPath, mine)
+  const [networks, containers] = await Promise.all([
+    api.json('GET', '/v4.0.0/libpod/networks/json', {
+      query: { filters: JSON.stringify({ label: [SHARED_LABEL] }) },
+    }) as Promise<readonly PodmanNetwork[]>,
+    findContainers({ api }, LABEL.id),
+  ])
+  const used = new Set(containers.map(({ Labels }) => Labels[LABEL.network]))
+  const isFree = (name: string): boolean => !used.has(name) && !mine.has(name)
+  let chosen = networks.find(({ name }) => isFree(name))
+  let name = chosen?.name
+  for (let number = 1; name === undefined; number++) {
+    const next = `${SHARED_NAME}-${number}`
+    if (isFree(next)) name = next
+  }
+  // Taken before anything is awaited, so that opens of this process never choose the same.
+  mine.add(name)
+  try {
+    chosen ??= await makeOwn(api, name)
+    const subnet = chosen.subnets?.find((one) => one.subnet.includes('.'))
+    const gateway = subnet?.gateway?.split('.').map(Number)
+    if (gateway?.length !== 4) throw new AnyplaceError('internal', `Network ${name} has no IPv4 gateway.`)
+    const address = [...gateway.slice(0, 3), (gateway[3] ?? 0) + 1].join('.')
+    return { name, address, release: () => mine.delete(name) }
+  } catch (error) {
+    mine.delete(name)
+    throw error
+  }
 }
 
-/** Idempotent. */
-export async function removeIsolatedNetwork({ api }: Connection, id: string): Promise<void> {
-  await api
-    .json('DELETE', `/v4.0.0/libpod/networks/${isolatedNetworkName(id)}`, { query: { force: 'true' } })
-    .catch((error: unknown) => {
-      if (!(error instanceof EngineApiError && error.statusCode === 404)) throw error
-    })
+/** Another client took the network between our choice and the start. */
+export function isNetworkTaken(error: EngineApiError): boolean {
+  return /already (allocated|in use|used)|IPAM|requested ip address/i.test(error.message) && !/name/.test(error.message)
 }
 
-/** Labels of the sandboxes whose own network is still there. */
-export async function isolatedNetworks({ api }: Connection): Promise<readonly Readonly<Record<string, string>>[]> {
-  const filters = JSON.stringify({ label: [LABEL.id] })
-  const networks = (await api.json('GET', '/networks', { query: { filters } })) as readonly NetworkAnswer[]
-  return networks.flatMap(({ Labels }) => (Labels?.[LABEL.id] === undefined ? [] : [Labels]))
-}
-
-/** The name that the network of a sandbox has. */
-export function isolatedNetworkName(id: string): string {
-  return `anyplace-${id}`
+async function makeOwn(api: EngineApi, name: string): Promise<PodmanNetwork> {
+  try {
+    return (await api.json('POST', '/v4.0.0/libpod/networks/create', {
+      body: {
+        name,
+        driver: 'bridge',
+        options: { isolate: 'true' },
+        labels: { [SHARED_LABEL]: '1' },
+        dns_enabled: false,
+      },
+    })) as PodmanNetwork
+  } catch (error) {
+    // Another client made it first.
+    if (!(error instanceof EngineApiError && (error.statusCode === 409 || /already (exists|used)/.test(error.message))))
+      throw error
+    return (await api.json('GET', `/v4.0.0/libpod/networks/${name}/json`)) as PodmanNetwork
+  }
 }

@@ -14,11 +14,13 @@ import { hostDirectories } from './host-directories.ts'
 import { parseImageName } from './image-name.ts'
 import { LABEL, storedConfig } from './labels.ts'
 import { limitsOf } from './limits.ts'
-import { createIsolatedNetwork, isolatedNetworkName, removeIsolatedNetwork, sharedNetwork } from './network.ts'
+import { isNetworkTaken, ownNetwork, sharedNetwork } from './network.ts'
+import type { ContainerNetwork } from './network.ts'
 import { pullImage } from './pull-image.ts'
 
 /** A create that was never answered may still happen at the engine; this long we look for what it left. */
 const AFTERMATH_MS = 15_000
+const NETWORK_ATTEMPTS = 5
 
 /**
  * Makes and starts the container of a sandbox. Whatever fails, at whatever moment, nothing of it is left.
@@ -39,25 +41,44 @@ export async function openContainer(
   const facts = await machine.facts({ signal })
   const gpus = gpuDevices(spec.gpu, facts, connection, machine.label)
   const mounts = await hostDirectories(machine, spec, connection.socket.path, { signal })
-  const ownNetwork = spec.network !== false && connection.kind === 'podman'
-  const [image, docker] = await Promise.all([
+  const [image, shared] = await Promise.all([
     pullImage(machine, connection, imageName, { signal, onProgress: request.onProgress }),
-    spec.network === false || ownNetwork ? undefined : sharedNetwork(connection),
+    spec.network === false || connection.kind === 'podman' ? undefined : sharedNetwork(connection),
   ])
-  throwIfAborted(signal)
+  const parts = { facts, image, limits, gpus, mounts }
+  const start = (network: ContainerNetwork): Promise<Host> =>
+    startContainer(connection, request, { ...parts, network }, provider)
+  if (spec.network === false) return start({ name: 'none' })
+  if (shared !== undefined) return start({ name: shared })
+  for (let attempt = 1; ; attempt++) {
+    const network = await ownNetwork(connection)
+    try {
+      return await start(network)
+    } catch (error) {
+      const cause = error instanceof AnyplaceError ? error.cause : undefined
+      if (attempt === NETWORK_ATTEMPTS || !(cause instanceof EngineApiError && isNetworkTaken(cause))) throw error
+    } finally {
+      network.release()
+    }
+  }
+}
 
-  // From here on nothing is cut off in the middle: each step is short, and the signal is looked at between them.
+/** From here on nothing is cut off in the middle: each step is short, and the signal is looked at between them. */
+async function startContainer(
+  connection: Connection,
+  request: OpenRequest,
+  parts: ContainerParts,
+  provider: string,
+): Promise<Host> {
+  const { id, name, signal } = request
+  throwIfAborted(signal)
+  const body = await containerRequest(request, connection, parts)
   try {
-    const network = ownNetwork ? isolatedNetworkName(id) : (docker ?? 'none')
-    const parts: ContainerParts = { facts, image, limits, gpus, mounts, network }
-    const body = await containerRequest(request, connection, parts)
-    if (ownNetwork) await createIsolatedNetwork(connection, id, body.Labels)
     const containerId = await create(connection, name, body)
     throwIfAborted(signal)
     await connection.api.json('POST', `/containers/${containerId}/start`)
     throwIfAborted(signal)
-    const config = storedConfig(body.Labels)
-    return new ContainerHost({ connection, containerId, id, name, provider, config })
+    return new ContainerHost({ connection, containerId, id, name, provider, config: storedConfig(body.Labels) })
   } catch (error) {
     await removeRest(connection, id, AnyplaceError.is(error, 'engine-unavailable'))
     throw error instanceof EngineApiError ? translate(error, connection, request) : error
@@ -81,7 +102,7 @@ async function create(connection: Connection, name: string, body: object): Promi
       const isOver = ['exited', 'dead', 'stopped'].includes(holder.State.Status)
       const isStale = !holder.State.Running && new Date(labels[LABEL.expires] ?? Number.NaN).getTime() < Date.now()
       if (holderId === undefined || !(isOver || isStale)) throw nameTaken(name, holderId)
-      await removeContainer(connection, holder.Id, holderId)
+      await removeContainer(connection, holder.Id)
     }
   }
 }
@@ -105,8 +126,7 @@ async function removeRest(connection: Connection, id: string, ambiguous: boolean
   for (;;) {
     try {
       const found = await findContainers(connection, `${LABEL.id}=${id}`)
-      await Promise.all(found.map(({ Id }) => removeContainer(connection, Id, id)))
-      if (found.length === 0 && connection.kind === 'podman') await removeIsolatedNetwork(connection, id)
+      await Promise.all(found.map(({ Id }) => removeContainer(connection, Id)))
       if (found.length > 0 || !ambiguous) return
     } catch {
       // The engine is away; the labels let gc find the rest.
