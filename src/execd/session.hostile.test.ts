@@ -61,7 +61,7 @@ const problems: unknown[] = []
 process.on('unhandledRejection', (reason) => problems.push(reason))
 afterEach(async () => {
   await new Promise((resolve) => setImmediate(resolve))
-  expect(problems).toEqual([])
+  expect(problems.splice(0)).toEqual([])
 })
 
 describe('a daemon that breaks the protocol', () => {
