@@ -153,8 +153,8 @@ def temperatures(drawing, months):
     drawing.curve(points("meanLowC"), COOL)
     drawing.text(LEFT, TOP_T - 14, "Temperature, °C", 13, weight="600")
     drawing.text(LEFT + PANEL, TOP_T - 14, "mean high", 12, WARM, "end", "600")
-    drawing.text(LEFT + PANEL - 74, TOP_T - 14, "mean low", 12, COOL, "end", "600")
-    drawing.text(LEFT + PANEL - 142, TOP_T - 14, "shaded: records", 12, PALE, "end")
+    drawing.text(LEFT + PANEL - 84, TOP_T - 14, "mean low", 12, COOL, "end", "600")
+    drawing.text(LEFT + PANEL - 160, TOP_T - 14, "shaded: records", 12, PALE, "end")
 
 
 def monthly_rain(drawing, months):
@@ -184,7 +184,8 @@ def yearly_rain(drawing, years):
         y = TOP_R + TALL_R - bar
         drawing.add("rect", x=f"{x - width / 2:.1f}", y=f"{y:.1f}", width=f"{width:.1f}", height=f"{bar:.1f}", rx=4, fill=COOL, fill_opacity=0.85)
         drawing.text(x, y - 8, f"{year['rainMm']:,.0f}", 13, INK, "middle", "600")
-        drawing.text(x, y + 20, f"{year['rainyDays']} days", 10, "#ffffff", "middle")
+        drawing.text(x, y + 20, str(year["rainyDays"]), 12, "#ffffff", "middle", "600")
+        drawing.text(x, y + 34, "days", 10, "#ffffff", "middle")
         drawing.text(x, TOP_R + TALL_R + 18, name, 12, INK, "middle")
 
 
