@@ -2,7 +2,6 @@ import { CommanderError } from 'commander'
 import { addCommand, addHead, newProgram } from './program.ts'
 import type { AnyCommand, OptionDefinition, ParseValue, ValueSource } from './command.ts'
 import { optionName } from './command.ts'
-import { inOurWords } from './parser-complaint.ts'
 import { usageError } from './usage-error.ts'
 import { ValueFault } from './value-fault.ts'
 import { allHeads, loadCommand } from './verbs.ts'
@@ -31,7 +30,7 @@ export interface ParseContext extends ValueSource {
  */
 export async function parseCommandLine(given: readonly string[], context: ParseContext): Promise<ParsedLine> {
   // `help VERB` is `VERB --help`.
-  const words = given[0] === 'help' ? (given[1] === undefined ? [] : [given[1], '--help']) : given
+  const words = given[0] === 'help' ? [...given.slice(1, 2), '--help'] : given
   const verb = await loadCommand(words[0])
   const split = splitWords(words.slice(1))
   if (verb !== undefined) checkWords(verb, split)
@@ -43,12 +42,16 @@ export async function parseCommandLine(given: readonly string[], context: ParseC
     if (head.name !== verb?.name) addHead(program, head)
     else addCommand(program, verb, (positional, values) => void (found = { positional, values }))
   }
-  const own = words.length === 0 ? ['--help'] : verb?.takesCommand ? [verb.name, ...split.own] : words
+  let own = words.length === 0 ? ['--help'] : words
+  if (verb?.takesCommand) own = [verb.name, ...split.own]
+  // Also with --help behind it, an unknown verb is a mistake.
+  else if (verb === undefined && words[0]?.startsWith('-') === false) own = words.slice(0, 1)
   try {
     program.parse(own, { from: 'user' })
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error
     if (error.exitCode === 0 || error.code === 'commander.help') return { kind: 'text', text: written.join('') }
+    const { inOurWords } = await import('./parser-complaint.ts')
     throw await inOurWords(error, verb, words)
   }
   if (found === undefined || verb === undefined) return { kind: 'text', text: written.join('') }

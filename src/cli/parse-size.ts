@@ -9,7 +9,7 @@ export function parseSizeMiB(text: string): number {
   const match = /^(\d+(?:\.\d+)?)\s*([A-Za-z]*)$/.exec(text.trim())
   if (match === null) throw new ValueFault(`${quoted} is not a size`, EXAMPLE)
   const [, amount = '', unit = ''] = match
-  if (unit === '') throw new ValueFault(`${quoted} has no unit`, `${amount}MiB or ${amount}GiB`)
+  if (unit === '') throw new ValueFault(`${quoted} has no unit`, `${amount}MiB`)
   const decimal = /^([mgt])b$/i.exec(unit)
   if (decimal?.[1]) {
     throw new ValueFault(`${quoted}: sizes are powers of 1024`, `${amount}${decimal[1].toUpperCase()}iB`)

@@ -2,6 +2,7 @@ import type { CommanderError } from 'commander'
 import type { AnyplaceError } from '../spec/errors.ts'
 import type { AnyCommand } from './command.ts'
 import { optionName } from './command.ts'
+import { suggest } from '../sandboxes/suggest.ts'
 import { usageError } from './usage-error.ts'
 import { loadCommands } from './verbs.ts'
 
@@ -23,7 +24,14 @@ export async function inOurWords(
       const name = quoted.split('=')[0] ?? quoted
       const elsewhere = verb?.otherOptions?.[name.replace(/^--/, '')]
       if (elsewhere !== undefined) return usageError(`anyplace ${verb?.name ?? ''} has no option ${name}.`, elsewhere)
-      if (verb !== undefined) return usageError(`anyplace ${verb.name} has no option ${name}.`, hint)
+      if (verb !== undefined) {
+        // The parser's own suggestion misses what is written as --option=value.
+        const near = meant ?? suggestOption(name, verb)
+        return usageError(
+          `anyplace ${verb.name} has no option ${name}.`,
+          near === undefined ? hint : `did you mean ${near}? see: ${help}`,
+        )
+      }
       const commands = await loadCommands()
       const isOfVerbs = commands.some(({ options }) =>
         Object.keys(options).some((key) => `--${optionName(key)}` === name),
@@ -51,4 +59,11 @@ export async function inOurWords(
     default:
       return usageError(`${first.slice(0, 1).toUpperCase()}${first.slice(1)}${first.endsWith('.') ? '' : '.'}`, hint)
   }
+}
+
+function suggestOption(name: string, verb: AnyCommand): string | undefined {
+  return suggest(
+    name,
+    Object.keys(verb.options).map((key) => `--${optionName(key)}`),
+  )
 }

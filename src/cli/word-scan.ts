@@ -75,7 +75,7 @@ function missingValue(word: string, next: string | undefined): Error {
 }
 
 function missingDashes(command: AnyCommand, own: readonly string[], index: number): Error {
-  const before = quoteArgv(['anyplace', command.name, ...own.slice(0, index)])
+  const before = ['anyplace', command.name, quoteArgv(own.slice(0, index))].filter(Boolean).join(' ')
   const reason =
     command.name === 'run'
       ? ', because `anyplace run FILE` will mean an app'

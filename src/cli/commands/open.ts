@@ -16,6 +16,10 @@ export const openCommand = defineCommand({
     { command: 'anyplace open --name work --timeout 4h --memory-limit 2GiB', summary: 'named, for four hours, capped' },
     { command: 'box=$(anyplace open) && anyplace exec "$box" -- python3 -V', summary: 'use it in a script' },
   ],
+  otherOptions: {
+    detach: 'it always stays',
+    gpu: 'the command line has no option for GPUs yet; in a program: open({ gpu: { type, count } })',
+  },
   arguments: {},
   options: {
     name: value(

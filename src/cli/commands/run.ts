@@ -26,6 +26,7 @@ export const runCommand = defineCommand({
     name: 'a fresh sandbox is gone when the command ends; to keep one: anyplace open --name NAME',
     detach: 'to leave work running: anyplace open, then anyplace exec --detach',
     rm: 'it is always removed',
+    gpu: 'the command line has no option for GPUs yet; in a program: open({ gpu: { type, count } })',
     'max-lifetime': 'use --timeout',
   },
   arguments: {},

@@ -1,0 +1,62 @@
+import { readFileSync } from 'node:fs'
+import { expect, test } from 'vitest'
+import { optionName } from '../../src/cli/command.ts'
+import { EXIT_CODES } from '../../src/cli/exit-codes.ts'
+import { cliReference } from '../../src/cli/reference.ts'
+import { loadCommands } from '../../src/cli/verbs.ts'
+
+const commands = await loadCommands()
+
+// Scripts depend on these. Adding is fine; a change or removal is a breaking one and belongs in the changelog.
+const SPEC =
+  '--image IMAGE --cpu CPUS --memory SIZE --cpu-limit CPUS --memory-limit SIZE --pids-limit COUNT -e --env NAME=VALUE* ' +
+  '--secret NAME* --workspace DIR --mount SOURCE:TARGET* -w --workdir DIR -u --user USER --network none --label KEY=VALUE*'
+const FLAGS: Readonly<Record<string, string>> = {
+  run: `-i --interactive -t --tty --timeout DURATION --on NODE ${SPEC} --json`,
+  open: `-n --name NAME --on NODE ${SPEC} --timeout DURATION --max-lifetime DURATION --idle-timeout DURATION --json`,
+  exec: '-d --detach -i --interactive -t --tty --timeout DURATION -e --env NAME=VALUE* --secret NAME* -w --workdir DIR -u --user USER --on NODE --json',
+  shell: '-e --env NAME=VALUE* -w --workdir DIR -u --user USER --on NODE --json',
+  cp: '--on NODE --json',
+  port: '--on NODE --json',
+  ps: '-q --quiet --on NODE --json',
+  logs: '-f --follow --on NODE --json',
+  attach: '-i --interactive -t --tty --on NODE --json',
+  stats: '--on NODE --json',
+  kill: '-s --signal NAME --on NODE --json',
+  extend: '--on NODE --json',
+  rm: '--on NODE --json',
+  gc: '-n --dry-run --on NODE --json',
+  doctor: '--on NODE --json',
+  completion: '--json',
+}
+
+test('the verbs and their options', () => {
+  const found = commands.map((command) => [
+    command.name,
+    Object.entries(command.options)
+      .map(([key, option]) => {
+        const short = option.short === undefined ? '' : `-${option.short} `
+        const value = option.kind === 'flag' ? '' : ` ${option.placeholder}${option.kind === 'list' ? '*' : ''}`
+        return `${short}--${optionName(key)}${value}`
+      })
+      .join(' '),
+  ])
+  expect(Object.fromEntries(found)).toEqual(FLAGS)
+})
+
+test('no verb has one letter for two options, and none takes the help', () => {
+  for (const { name, options } of commands) {
+    const letters = Object.values(options).flatMap(({ short }) => short ?? [])
+    expect([name, new Set(letters).size]).toEqual([name, letters.length])
+    expect(letters).not.toContain('h')
+    expect(letters).not.toContain('V')
+  }
+})
+
+test('the exit codes', () => {
+  expect(EXIT_CODES.map(([code]) => code)).toEqual(['0', '1-255', '124', '125', '126', '127', '130', '141'])
+})
+
+test('docs/cli.md is what the verbs say (else: npm run docs:cli)', () => {
+  expect(readFileSync(new URL('../../docs/cli.md', import.meta.url), 'utf8')).toBe(cliReference(commands))
+})
