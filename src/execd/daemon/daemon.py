@@ -234,6 +234,8 @@ class Daemon:
         self.connections = set()
         self.oom_file = find_oom_file()
         wall, boot = supervisor.now_ms(), supervisor.boot_ms()
+        # Deadlines count on the boot clock; the wall clock's moment is what people are told.
+        self.expires_at_ms = config["expiresAtMs"]
         self.expires = boot + config["expiresAtMs"] - wall
         self.max_expires = boot + config["maxExpiresAtMs"] - wall
         self.last_active = time.monotonic()
@@ -281,11 +283,8 @@ class Daemon:
             "killLevel": "lineage",
             "python": "%d.%d.%d" % sys.version_info[:3],
             "pid": os.getpid(),
-            "expiresAtMs": self.expires_at_ms(),
+            "expiresAtMs": self.expires_at_ms,
         }
-
-    def expires_at_ms(self):
-        return supervisor.now_ms() + self.expires - supervisor.boot_ms()
 
     def oom_kills(self):
         if self.oom_file is None:
@@ -392,10 +391,14 @@ class Daemon:
         answer(ok=stats.collect(self))
 
     def on_extend(self, connection, ident, message, answer):
-        wanted = supervisor.boot_ms() + int(message["timeoutMs"])
-        self.expires = min(max(self.expires, wanted), self.max_expires)
-        supervisor.write_expiry(self.expiry_fd, self.expires)
-        answer(ok={"expiresAtMs": self.expires_at_ms()})
+        timeout_ms = int(message["timeoutMs"])
+        wanted = supervisor.boot_ms() + timeout_ms
+        if wanted > self.expires:
+            at_ms = supervisor.now_ms() + timeout_ms
+            self.expires = min(wanted, self.max_expires)
+            self.expires_at_ms = max(self.expires_at_ms, min(at_ms, self.config["maxExpiresAtMs"]))
+            supervisor.write_expiry(self.expiry_fd, self.expires)
+        answer(ok={"expiresAtMs": self.expires_at_ms})
 
     def on_shutdown(self, connection, ident, message, answer):
         answer(ok={})
