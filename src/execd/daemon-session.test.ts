@@ -1,63 +1,24 @@
 import { createHash, randomBytes } from 'node:crypto'
-import {
-  chmodSync,
-  existsSync,
-  lstatSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  readlinkSync,
-  rmSync,
-  statSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs'
 import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
-import { childChannel } from '../kit/child-channel.ts'
+import { RealDaemon } from '../../test/fixtures/real-daemon.ts'
 import type { Session } from '../spec/index.ts'
-import { bootstrap } from './bootstrap.ts'
-import type { DaemonConfig } from './bootstrap.ts'
 import { runProcess } from './run-process.ts'
 import { openDaemonSession } from './session.ts'
 
-// The real daemon, on this machine, without isolation.
-const root = mkdtempSync(join(tmpdir(), 'anyplace-session-'))
-const env = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' }
-const config: DaemonConfig = {
-  sandboxId: 'sessiontest0',
-  runDirectory: join(root, 'run'),
-  workdir: join(root, 'work'),
-  env: { ...env, LANG: 'C.UTF-8' },
-  inheritEnv: false,
-  expiresAtMs: Date.now() + 600_000,
-  maxExpiresAtMs: Date.now() + 1_200_000,
-  journalBytes: 64 * 1024 * 1024,
-  supervisor: 'self',
-  ownPidNamespace: false,
-}
+const daemon = new RealDaemon()
+const { config } = daemon
 const problems: unknown[] = []
 process.on('unhandledRejection', (reason) => problems.push(reason))
 
-async function connect(start: boolean): Promise<Session> {
-  const channel = await bootstrap((argv, options) => childChannel(argv, { ...options, env }), config, { start })
-  return await openDaemonSession(channel)
-}
-
 let session: Session
 beforeAll(async () => {
-  session = await connect(true)
+  session = await daemon.connect({ start: true })
 })
 afterAll(async () => {
-  // The daemon and all its children end with it.
-  const pid = Number(readFileSync(join(config.runDirectory, 'supervisor.pid'), 'utf8').split(/\s/)[0])
   await session.close()
-  process.kill(pid, 'SIGTERM')
-  while (existsSync(`/proc/${pid}`)) await new Promise((resolve) => setTimeout(resolve, 20))
-  rmSync(root, { recursive: true, force: true })
+  await daemon.stop()
 }, 20_000)
 afterEach(() => {
   expect(problems.splice(0)).toEqual([])
@@ -211,7 +172,7 @@ describe('processes of the real daemon', () => {
     })
     await first.stdout.getReader().read()
     await first.detach()
-    const other = await connect(false)
+    const other = await daemon.connect({ start: false })
     try {
       const again = await other.spawn(['sh', '-c', 'echo other'], { key: 'once' })
       expect(again.id).toBe(first.id)
@@ -235,9 +196,7 @@ describe('processes of the real daemon', () => {
   })
 
   test('a lost connection gives the offset reached, and attach goes on from there', async () => {
-    const channel = await bootstrap((argv, options) => childChannel(argv, { ...options, env }), config, {
-      start: false,
-    })
+    const channel = await daemon.channel({ start: false })
     const doomed = await openDaemonSession(channel)
     const process = await doomed.spawn(['sh', '-c', 'printf 12345; sleep 0.5; printf 6789'])
     const reader = process.stdout.getReader()
@@ -261,128 +220,6 @@ describe('processes of the real daemon', () => {
       Array.from({ length: 200 }, (_, number) => runProcess(session, ['sh', '-c', `echo ${number}`])),
     )
     expect(results.map(({ stdout }) => stdout)).toEqual(Array.from({ length: 200 }, (_, number) => `${number}\n`))
-  })
-})
-
-describe('files of the real daemon', () => {
-  test('write and read, whole, ranged and streamed', async () => {
-    const content = randomBytes(3_000_000)
-    await session.files.write('deep/er/data.bin', content, { mode: 0o640 })
-    expect(Buffer.from(await session.files.read('deep/er/data.bin')).equals(content)).toBe(true)
-    expect(await session.files.stat('deep/er/data.bin')).toMatchObject({
-      path: 'deep/er/data.bin',
-      type: 'file',
-      sizeBytes: 3_000_000,
-      mode: 0o640,
-    })
-    const stream = await session.files.readStream('deep/er/data.bin', { offset: 1000, length: 2_000_000 })
-    expect(Buffer.from(await new Response(stream).arrayBuffer()).equals(content.subarray(1000, 2_001_000))).toBe(true)
-    await expect(session.files.read('deep/er/data.bin', { maxBytes: 10 })).rejects.toMatchObject({
-      code: 'resource-exhausted',
-    })
-    const partly = await session.files.readStream('deep/er/data.bin')
-    const reader = partly.getReader()
-    await reader.read()
-    await reader.cancel()
-    await session.files.write('empty', '')
-    expect((await session.files.read('empty')).byteLength).toBe(0)
-    expect(await new Response(await session.files.readStream('empty')).text()).toBe('')
-    async function* source(): AsyncGenerator<Uint8Array> {
-      for (let turn = 0; turn < 30; turn++) yield content.subarray(turn * 100_000, (turn + 1) * 100_000)
-    }
-    await session.files.write('streamed', source())
-    expect(Buffer.from(await session.files.read('streamed')).equals(content)).toBe(true)
-  })
-
-  test('a write given up leaves the old file', async () => {
-    await session.files.write('kept', 'old')
-    async function* source(): AsyncGenerator<Uint8Array> {
-      yield Buffer.from('half')
-      throw new Error('the disk broke')
-    }
-    await expect(session.files.write('kept', source())).rejects.toThrow('the disk broke')
-    // Whatever is still under way is done when the directory is listed again and again the same.
-    await new Promise((resolve) => setTimeout(resolve, 200))
-    expect(await session.files.readText('kept')).toBe('old')
-    expect((await session.files.list()).entries.filter(({ path }) => path.startsWith('.anyplace'))).toEqual([])
-  })
-
-  test('what is missing, forbidden or of another kind', async () => {
-    await expect(session.files.read('missing')).rejects.toMatchObject({ code: 'file-not-found' })
-    await expect(session.files.readStream('missing')).rejects.toMatchObject({ code: 'file-not-found' })
-    await session.files.makeDirectory('dir/inner')
-    await session.files.makeDirectory('dir/inner')
-    await expect(session.files.read('dir')).rejects.toMatchObject({ code: 'is-a-directory' })
-    await expect(session.files.write('dir', 'x')).rejects.toMatchObject({ code: 'is-a-directory' })
-    await expect(session.files.remove('dir')).rejects.toMatchObject({ code: 'is-a-directory' })
-    await expect(session.files.remove('missing')).rejects.toMatchObject({ code: 'file-not-found' })
-    await session.files.remove('missing', { force: true })
-    await session.files.remove('dir', { recursive: true })
-    expect(await session.files.exists('dir')).toBe(false)
-    await expect(session.files.read('')).rejects.toMatchObject({ code: 'invalid-argument' })
-    await expect(session.files.read('a\0b')).rejects.toMatchObject({ code: 'invalid-argument' })
-  })
-
-  test('names that are not UTF-8, and a listing that is cut', async () => {
-    await session.files.write('names/\udcff\udc80', 'bytes')
-    await session.files.write('names/-rf', 'dash')
-    await session.files.write('names/new\nline', 'x')
-    const listing = await session.files.list('names')
-    expect(listing.entries.map(({ path }) => path)).toEqual(['-rf', 'new\nline', '\udcff\udc80'])
-    expect(await session.files.readText('names/\udcff\udc80')).toBe('bytes')
-    expect(await session.files.list('names', { maxEntries: 1 })).toMatchObject({
-      total: 3,
-      truncated: true,
-      entries: [{ path: '-rf' }],
-    })
-  })
-
-  test('trees up and down again, with modes, links and progress', async () => {
-    const local = join(root, 'local')
-    mkdirSync(join(local, 'a/b'), { recursive: true })
-    mkdirSync(join(local, '.git'))
-    writeFileSync(join(local, '.git/skipped'), '')
-    writeFileSync(join(local, 'a/b/file'), randomBytes(700_000))
-    writeFileSync(join(local, 'run.sh'), '#!/bin/sh\n')
-    chmodSync(join(local, 'run.sh'), 0o755)
-    symlinkSync('a/b/file', join(local, 'link'))
-    let progress = 0
-    expect(
-      await session.files.upload(local, 'tree', { exclude: ['.git'], onProgress: ({ bytes }) => (progress = bytes) }),
-    ).toMatchObject({ files: 3 })
-    expect(progress).toBeGreaterThan(700_000)
-    const back = join(root, 'back')
-    expect(await session.files.download('tree', back)).toMatchObject({ files: 3 })
-    expect(readFileSync(join(back, 'a/b/file')).equals(readFileSync(join(local, 'a/b/file')))).toBe(true)
-    expect(statSync(join(back, 'run.sh')).mode & 0o777).toBe(0o755)
-    expect(readlinkSync(join(back, 'link'))).toBe('a/b/file')
-    expect(existsSync(join(back, '.git'))).toBe(false)
-
-    await session.files.upload(join(local, 'run.sh'), 'single/renamed.sh')
-    expect((await session.files.stat('single/renamed.sh')).mode).toBe(0o755)
-    expect(await session.files.download('single/renamed.sh', join(root, 'one.sh'))).toMatchObject({ files: 1 })
-    expect(readFileSync(join(root, 'one.sh'), 'utf8')).toBe('#!/bin/sh\n')
-    // A named link means what it points to.
-    await session.files.download('tree/link', join(root, 'followed'))
-    expect(lstatSync(join(root, 'followed')).isFile()).toBe(true)
-    await expect(session.files.download('missing', join(root, 'none'))).rejects.toMatchObject({
-      code: 'file-not-found',
-    })
-    await expect(session.files.upload(join(root, 'missing'), 'x')).rejects.toMatchObject({ code: 'file-not-found' })
-    expect(existsSync(join(root, 'none'))).toBe(false)
-  })
-
-  test('archives with caps', async () => {
-    await session.files.write('arch/a', 'aaa')
-    for (const format of ['tar.gz', 'tar', 'zip'] as const) {
-      const { bytes, sha256, entries } = await session.files.archive('arch', { format })
-      expect(createHash('sha256').update(bytes).digest('hex')).toBe(sha256)
-      expect(entries).toBeGreaterThan(0)
-    }
-    await session.files.write('arch/big', randomBytes(300_000))
-    await expect(session.files.archive('arch', { maxBytes: 1000 })).rejects.toMatchObject({
-      code: 'resource-exhausted',
-    })
   })
 })
 

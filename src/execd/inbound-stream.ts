@@ -1,4 +1,4 @@
-import { AnyplaceError } from '../spec/index.ts'
+import type { AnyplaceError } from '../spec/index.ts'
 import { ByteQueue } from './byte-queue.ts'
 import { encodeOffset, protocolError } from './frames.ts'
 import type { FrameWriter } from './frame-writer.ts'
@@ -34,7 +34,8 @@ export class InboundStream {
   /** Called once when the last byte was received. */
   onReceived: (() => void) | undefined
   readonly #writer: FrameWriter
-  readonly #queue = new ByteQueue()
+  /** Made when bytes have to wait: most streams carry none, or hand them on at once. */
+  #queue: ByteQueue | undefined
   readonly #completedByResponse: boolean
   #isStarted: boolean
   #grantedOffset: number
@@ -54,7 +55,7 @@ export class InboundStream {
   }
 
   get queuedBytes(): number {
-    return this.#queue.byteLength
+    return this.#queue?.byteLength ?? 0
   }
 
   /** All bytes were received. */
@@ -93,6 +94,7 @@ export class InboundStream {
     this.receivedOffset = end
     this.onArrival?.(bytes.byteLength)
     if (this.#sink === undefined) {
+      this.#queue ??= new ByteQueue()
       this.#queue.push(bytes)
     } else {
       this.#consume(bytes.byteLength)
@@ -141,7 +143,7 @@ export class InboundStream {
 
   /** The next queued bytes. They belong to the caller. */
   shift(maxBytes: number): Uint8Array | undefined {
-    const bytes = this.#queue.shift(maxBytes)
+    const bytes = this.#queue?.shift(maxBytes)
     if (bytes !== undefined) this.#consume(bytes.byteLength)
     return bytes
   }
@@ -154,9 +156,9 @@ export class InboundStream {
 
   /** Drops what is queued. */
   drop(): void {
-    const dropped = this.#queue.byteLength
+    const dropped = this.queuedBytes
     if (dropped === 0) return
-    this.#queue.clear()
+    this.#queue?.clear()
     this.#consume(dropped)
     if (this.#isComplete || this.error !== undefined) this.onChange?.()
   }

@@ -1,4 +1,5 @@
 /** Everything that moves a terminal's cursor, changes its state or reorders text: C0, DEL, C1, separators and bidirectional marks. */
+// oxlint-disable-next-line no-control-regex -- control characters are what it is for
 const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]+/g
 
 /** Text from the far end, fit for a one-line message: control characters become a space, lone surrogates U+FFFD, long text is cut. */

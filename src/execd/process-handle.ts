@@ -13,6 +13,9 @@ import type { ExitEvent, KillRequest } from './protocol.ts'
 import { exitStatus } from './wire-checks.ts'
 import type { Started } from './wire-checks.ts'
 
+/** Cut into lines at a time: each line costs more than its bytes. */
+const LINES_BYTES = 32 * 1024
+
 /** What a handle is made of. */
 export interface ProcessParts {
   readonly connection: DaemonConnection
@@ -25,6 +28,8 @@ export interface ProcessParts {
   readonly hasPty: boolean
   /** The daemon keeps it for `attach` after its end. */
   readonly keep: boolean
+  /** Its output goes to a sink: no lines will be asked for. */
+  readonly hasSink: boolean
 }
 
 /** A process of the exec daemon, followed by one spawn or attach request. */
@@ -33,7 +38,7 @@ export class DaemonProcess implements Process, ExitFollower {
   readonly pid: number
   readonly argv: Argv
   readonly #parts: ProcessParts
-  readonly #order = new ArrivalOrder()
+  #order: ArrivalOrder | undefined
   #exit: ExitEvent | undefined
   #error: AnyplaceError | undefined
   #isDone = false
@@ -44,20 +49,21 @@ export class DaemonProcess implements Process, ExitFollower {
   #stderrReadable: ReadableStream<Uint8Array> | undefined
   #stdinWritable: WritableStream<Uint8Array> | undefined
   #readsLines = false
-  #keepsOrder = true
+  #keepsOrder: boolean
 
   constructor(parts: ProcessParts) {
     this.#parts = parts
     this.id = parts.started.processId
     this.pid = parts.started.pid
     this.argv = parts.argv
+    this.#keepsOrder = !parts.hasSink
     for (const [name, stream] of [
       ['stdout', parts.stdout],
       ['stderr', parts.stderr],
     ] as const) {
       stream.label = `${name} of process ${this.id}`
       stream.onArrival = (byteLength) => {
-        if (this.#keepsOrder) this.#order.add(name, byteLength)
+        if (this.#keepsOrder) (this.#order ??= new ArrivalOrder()).add(name, byteLength)
         if (this.#waiters > 0) queueMicrotask(() => this.#dropUnread())
       }
       stream.onReceived = () => this.#checkDone()
@@ -233,7 +239,7 @@ export class DaemonProcess implements Process, ExitFollower {
       throw new AnyplaceError('invalid-argument', `The output of process ${this.id} is already being read by lines().`)
     }
     this.#keepsOrder = false
-    this.#order.clear()
+    this.#order?.clear()
     return inboundReadable(stream, () => undefined)
   }
 
@@ -242,7 +248,7 @@ export class DaemonProcess implements Process, ExitFollower {
     const { stdout, stderr } = this.#parts
     if (this.#stdoutReadable?.locked !== true) stdout.drop()
     if (this.#stderrReadable?.locked !== true) stderr.drop()
-    this.#order.clear()
+    this.#order?.clear()
   }
 
   async *#lines(): AsyncGenerator<OutputLine, void, undefined> {
@@ -252,11 +258,11 @@ export class DaemonProcess implements Process, ExitFollower {
     streams.stdout.onChange = streams.stderr.onChange = () => wake?.()
     try {
       for (;;) {
-        const run = this.#order.shift()
+        const run = this.#order?.shift()
         if (run !== undefined) {
           const { stream } = run
           for (let left = run.byteLength; left > 0;) {
-            const bytes = streams[stream].shift(left)
+            const bytes = streams[stream].shift(Math.min(left, LINES_BYTES))
             if (bytes === undefined) break
             left -= bytes.byteLength
             for (const text of splitters[stream].push(bytes)) yield { stream, text }
@@ -276,7 +282,7 @@ export class DaemonProcess implements Process, ExitFollower {
       }
     } finally {
       this.#keepsOrder = false
-      this.#order.clear()
+      this.#order?.clear()
       streams.stdout.discard()
       streams.stderr.discard()
     }

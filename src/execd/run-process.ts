@@ -46,6 +46,8 @@ export async function runProcess(session: Session, argv: Argv, options: RunOptio
     stdout: new OutputCollector({ maxBytes: maxOutputBytes, keep }),
     stderr: new OutputCollector({ maxBytes: maxOutputBytes, keep }),
   }
+  // Output may come before we hold the process.
+  let stop = (): void => undefined
   let sinkError: { readonly error: unknown } | undefined
   const sink: OutputSink = (stream, bytes) => {
     collectors[stream].push(bytes)
@@ -55,13 +57,12 @@ export async function runProcess(session: Session, argv: Argv, options: RunOptio
       onOutput(stream, Uint8Array.prototype.slice.call(bytes))
     } catch (error) {
       sinkError = { error }
-      void process?.cancel().catch(() => undefined)
+      stop()
     }
   }
   const whole = typeof input === 'string' ? Buffer.from(input, 'utf8') : input instanceof Uint8Array ? input : undefined
   const streamed = whole === undefined ? (input as AsyncIterable<Uint8Array> | undefined) : undefined
-  let process: TransientProcess | undefined
-  process = await start(
+  const running = await start(
     session,
     argv,
     { ...spawnOptions, stdin: streamed === undefined ? 'none' : 'pipe' },
@@ -70,12 +71,12 @@ export async function runProcess(session: Session, argv: Argv, options: RunOptio
   )
 
   let wasCancelled = false
-  const running = process
   const cancel = (): void => {
     wasCancelled = true
     // When even this fails the connection is gone, and `finished` says so.
     running.cancel().catch(() => undefined)
   }
+  stop = cancel
   if (signal?.aborted || sinkError !== undefined) cancel()
   signal?.addEventListener('abort', cancel, { once: true })
   const feeding = streamed === undefined ? undefined : new Feeding(running, streamed, cancel)

@@ -21,10 +21,9 @@ async function begin(
 ): Promise<{ seen: SeenRequest; waits: Promise<unknown>[] }> {
   const idle: SeenRequest = { id: 0, request: { op: 'stats' } }
   const waits: Promise<unknown>[] = []
-  const guard = <T>(promise: Promise<T>): Promise<T> => {
+  const guard = (promise: Promise<unknown>): void => {
     promise.catch(() => undefined)
     waits.push(promise)
-    return promise
   }
   switch (scene) {
     case 'idle':

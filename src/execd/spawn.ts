@@ -69,7 +69,17 @@ export function spawnProcess(
         ok(value) {
           signal?.removeEventListener('abort', onAbort)
           const started = checkStarted(value, 'the response to spawn')
-          const parts = { connection, requestId, started, argv, stdin, stdout, stderr, hasPty: pty !== undefined }
+          const parts = {
+            connection,
+            requestId,
+            started,
+            argv,
+            stdin,
+            stdout,
+            stderr,
+            hasPty: pty !== undefined,
+            hasSink: details.sink !== undefined,
+          }
           // Given up too late: it runs, and nobody else knows of it. One that its key named already is another's.
           const process = new DaemonProcess({ ...parts, keep: details.keep && (!isAborted || started.existing) })
           if (!isAborted) return resolve(process)
@@ -157,6 +167,7 @@ export function attachProcess(
           stdout,
           stderr,
           hasPty: pty,
+          hasSink: false,
           keep: true,
         })
         if (isAborted) void process.detach()

@@ -72,7 +72,7 @@ function kind(value: unknown): string {
   if (Array.isArray(value)) return `a list of ${value.length}`
   if (typeof value === 'string') return `the text ${JSON.stringify(printable(value, 60))} of ${value.length} characters`
   if (typeof value === 'object') return 'an object'
-  return String(value)
+  return typeof value === 'number' || typeof value === 'boolean' ? String(value) : typeof value
 }
 
 export function parseHello(payload: Uint8Array): HelloPayload {
