@@ -1,1 +1,2 @@
+export { checkLimits } from './check-limits.ts'
 export { namespaceEngine } from './namespace-engine.ts'

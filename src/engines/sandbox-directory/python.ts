@@ -79,11 +79,11 @@ export async function script(...urls: readonly URL[]): Promise<string> {
 export async function runScript(
   machine: Machine,
   python: string,
-  url: URL,
+  urls: readonly URL[],
   input: object,
   options: CallOptions = {},
 ): Promise<Readonly<Record<string, unknown>>> {
-  const source = await script(url)
+  const source = await script(...urls)
   await using channel = await machine.run([python, '-I', '-S', '-c', source], { env: MACHINE_ENV, ...options })
   channel.stdin.on('error', () => undefined) // the exit code below says why it did not read
   channel.stdin.end(JSON.stringify(input))
@@ -105,3 +105,6 @@ function scriptFailure(errors: string, machine: Machine): AnyplaceError {
       : 'internal'
   return new AnyplaceError(code, `Keeping the sandbox's state on ${machine.label} failed: ${last || 'no message'}`)
 }
+
+/** The part of a script that makes control groups. */
+export const CONTROL_GROUPS: URL = new URL('./control_groups.py', import.meta.url)

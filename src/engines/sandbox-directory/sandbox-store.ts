@@ -1,6 +1,6 @@
 import { AnyplaceError, DEFAULTS, unsupportedField } from '../../spec/index.ts'
 import type { CallOptions, HostInfo, Machine, MachineFacts, OpenRequest } from '../../spec/index.ts'
-import { runScript } from './python.ts'
+import { CONTROL_GROUPS, runScript } from './python.ts'
 import { parseRecord } from './record.ts'
 import type { SandboxRecord } from './record.ts'
 
@@ -70,7 +70,7 @@ export async function reserve(
   const answer = await runScript(
     machine,
     python,
-    new URL('./reserve.py', import.meta.url),
+    [CONTROL_GROUPS, new URL('./reserve.py', import.meta.url)],
     {
       state: facts.stateDirectory,
       record,
@@ -226,7 +226,7 @@ export async function removeSandbox(
   const answer = await runScript(
     machine,
     record.python,
-    new URL('./remove.py', import.meta.url),
+    [new URL('./remove.py', import.meta.url)],
     { state: stateDirectory, id: record.id, name: record.name, cgroups: Object.values(record.cgroups) },
     options,
   )

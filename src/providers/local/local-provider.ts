@@ -2,7 +2,7 @@ import { AnyplaceError } from '../../spec/index.ts'
 import type { CallOptions, Engine, Finding, Host, HostInfo, Machine, Provider } from '../../spec/index.ts'
 import { directEngine } from '../../engines/direct/index.ts'
 import { dockerEngine } from '../../engines/docker/docker-engine.ts'
-import { namespaceEngine } from '../../engines/namespace/index.ts'
+import { checkLimits, namespaceEngine } from '../../engines/namespace/index.ts'
 import { chooseEngine } from './choose-engine.ts'
 import { localMachine } from './local-machine.ts'
 
@@ -93,15 +93,20 @@ async function check(
   engines: readonly Engine[],
   options: CallOptions = {},
 ): Promise<readonly Finding[]> {
-  const [facts, findings] = await Promise.all([
+  const [facts, findings, limits] = await Promise.all([
     machine.facts(options),
     Promise.all(engines.map((engine) => engine.check(options))),
+    checkLimits(machine, options),
   ])
   const known = engines.map((engine, index): Engine => {
     const finding = findings[index]
     return finding === undefined ? engine : { ...engine, name: engine.name, check: async () => finding }
   })
-  return [await chosen(known, facts, options), ...findings.map((finding) => whyNot(finding, facts.containerSigns))]
+  return [
+    await chosen(known, facts, options),
+    ...findings.map((finding) => whyNot(finding, facts.containerSigns)),
+    limits,
+  ]
 }
 
 async function chosen(
