@@ -1,6 +1,8 @@
 # The limits of a sandbox by control groups, version 1, 2 or both at once.
 DAEMON_MEMORY_MIB = 64
-DAEMON_PIDS = 64
+# Supervisor, daemon, zygote and one keeper. No more, since the user could take whatever is spare: each further command at the
+# same time takes its keeper from the user's share.
+DAEMON_PIDS = 4
 
 
 class Refused(Exception):
