@@ -13,16 +13,16 @@ import process from 'node:process'
 import { parseArgs } from 'node:util'
 import { printGrid } from './test-run/grid.mjs'
 import { prepare } from './test-run/prepare.mjs'
-import { runNpmScript, runVitest } from './test-run/stages.mjs'
+import { runNpmScript, runVitest, testFilesOutside } from './test-run/stages.mjs'
 
 const CHECKS = ['build', 'format:check', 'lint', 'types']
 const SUITES = {
   unit: ['src/'],
-  architecture: ['test/architecture', 'test/package', 'test/pins', 'test/types', 'test/lab'],
-  doors: ['test/doors', 'test/e2e'],
+  architecture: ['test/architecture', 'test/package', 'test/pins/', 'test/types/', 'test/lab/'],
+  parts: ['test/execd/', 'test/engines/', 'test/doors/', 'test/e2e/'],
+  integration: ['test/integration/'],
   conformance: ['test/conformance/'],
   chaos: ['test/chaos/'],
-  integration: ['test/integration'],
 }
 
 const { values } = parseArgs({ options: { quick: { type: 'boolean' }, only: { type: 'string' } } })
@@ -48,6 +48,11 @@ if (problem !== undefined) {
 const results = []
 if (only.includes('checks')) for (const name of CHECKS) results.push(runNpmScript(name))
 const reports = []
+const forgotten = testFilesOutside(Object.values(SUITES).flat())
+if (forgotten.length > 0) {
+  console.error(`No suite of scripts/test.mjs has these files: ${forgotten.join(', ')}`)
+  results.push({ name: 'all files run', passed: 0, failed: 1, seconds: 0 })
+}
 for (const [name, filters] of Object.entries(SUITES)) {
   if (!only.includes(name)) continue
   const { result, report } = runVitest(name, filters, join(work, `${name}.json`))

@@ -53,5 +53,7 @@ function installPython() {
 }
 
 function hasPython() {
-  return spawnSync('python3', ['-c', 'import sys; sys.exit(sys.version_info < (3, 9))']).status === 0
+  return (
+    spawnSync('python3', ['-c', 'import json, socket, sys, tarfile; sys.exit(sys.version_info < (3, 9))']).status === 0
+  )
 }

@@ -49,6 +49,14 @@ export function runVitest(name, filters, outputFile) {
   return { result: { name, passed, failed, seconds }, report }
 }
 
+/** Test files that none of the filters takes: a suite that nobody runs is worse than none. */
+export function testFilesOutside(filters) {
+  const paths = ['src', 'test', 'conformance'].flatMap((directory) =>
+    readdirSync(directory, { recursive: true }).map((path) => `${directory}/${path}`),
+  )
+  return paths.filter((path) => path.endsWith('.test.ts') && !filters.some((filter) => path.startsWith(filter)))
+}
+
 function hasTests(filter) {
   const slash = filter.lastIndexOf('/')
   const directory = existsSync(filter) ? filter : filter.slice(0, slash)
