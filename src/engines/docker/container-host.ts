@@ -7,6 +7,7 @@ import { EngineApiError } from './engine-api.ts'
 import { TITLES } from './connection.ts'
 import type { Connection } from './connection.ts'
 import { hostInfoOf, inspectContainer, sandboxGone } from './container-state.ts'
+import type { ContainerState } from './container-state.ts'
 import { execChannel } from './exec-channel.ts'
 import type { ExecOptions } from './exec-channel.ts'
 import type { StoredConfig } from './labels.ts'
@@ -24,6 +25,8 @@ export interface ContainerHostParts {
 /** On the container's disk, so that kept output does not count as the user's memory. */
 const JOURNAL_DIRECTORY = '/var/lib/anyplace/journal'
 const REMOVAL_WAIT_MS = 30_000
+/** While a container ends, its engine calls it running for a moment and refuses processes in many words. */
+const ENDING_MS = 1500
 /**
  * Before the program: without it ends with 127 (the engines tell a missing program in text on stdout), and makes the caller's
  * home as root.
@@ -111,9 +114,8 @@ export class ContainerHost implements Host {
       const { connection, containerId } = this.#parts
       if (AnyplaceError.is(error, 'cancelled') || AnyplaceError.is(error, 'timeout')) throw error
       if (AnyplaceError.is(error, 'invalid-argument') || AnyplaceError.is(error, 'engine-unavailable')) throw error
-      const state = await inspectContainer(connection, containerId).catch(() => 'unknown' as const)
-      if (state !== 'unknown' && !state?.State.Running)
-        throw sandboxGone(this.name, state, this.#parts.config.expiresAtMs)
+      const ended = await hasEnded(connection, containerId, error instanceof EngineApiError ? ENDING_MS : 0)
+      if (ended !== undefined) throw sandboxGone(this.name, ended.state, this.#parts.config.expiresAtMs)
       if (!(error instanceof EngineApiError)) throw error
       throw new AnyplaceError(
         'engine-unavailable',
@@ -121,6 +123,25 @@ export class ContainerHost implements Host {
         { cause: error },
       )
     }
+  }
+}
+
+/** Looks for so long whether the container has ended. Undefined: it runs, or the engine does not say. */
+async function hasEnded(
+  connection: Connection,
+  containerId: string,
+  forMs: number,
+): Promise<{ readonly state: ContainerState | undefined } | undefined> {
+  const deadline = Date.now() + forMs
+  for (;;) {
+    try {
+      const state = await inspectContainer(connection, containerId)
+      if (!state?.State.Running) return { state }
+    } catch {
+      return undefined
+    }
+    if (Date.now() >= deadline) return undefined
+    await delay(50)
   }
 }
 

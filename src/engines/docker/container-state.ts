@@ -100,7 +100,7 @@ export function endReason(state: ContainerState): string {
 /** `sandbox-gone`, with the reason as far as it is known: the engine removes a container as soon as it has ended. */
 export function sandboxGone(name: string, state: ContainerState | undefined, expiresAtMs: number): AnyplaceError {
   const why =
-    state !== undefined
+    state !== undefined && !state.State.Running
       ? endReason(state)
       : Date.now() >= expiresAtMs
         ? 'its lifetime was over'
