@@ -2,6 +2,7 @@ import { inspect } from 'node:util'
 import { describe, expect, test } from 'vitest'
 import { AnyplaceError } from '../spec/index.ts'
 import { FakeProvider, lost, openFakeSession } from '../../test/fixtures/fake-provider.ts'
+import type { FakeCommand } from '../../test/fixtures/fake-command.ts'
 import type { FakePlace } from '../../test/fixtures/fake-provider.ts'
 import { attachSandbox } from './attach-sandbox.ts'
 import { openSandbox } from './open-sandbox.ts'
@@ -114,7 +115,7 @@ describe('a lost link', () => {
   test('run goes on from the byte reached: nothing is missing, nothing comes twice', async () => {
     const { open, place } = world()
     const box = await open()
-    place().onSpawn = async (command) => {
+    const print = async (command: FakeCommand): Promise<void> => {
       for (let part = 0; part < 5; part++) {
         command.print(`out ${part};`)
         command.print(`err ${part};`, 'stderr')
@@ -123,6 +124,7 @@ describe('a lost link', () => {
       }
       command.end(7)
     }
+    place().onSpawn = (command) => void print(command)
     const result = await box.run(['job'])
     expect(result).toMatchObject({
       exitCode: 7,
@@ -247,6 +249,7 @@ test('secrets: given to each process, never to the provider, and in no error, JS
   }
   const failures = [
     () => box.run(['job', SECRET], { check: true }),
+    () => box.attach(SECRET),
     () => openSandbox(context, { secrets: { A: `${SECRET}\0`, 'B=': SECRET } }),
     () =>
       openSandbox(
