@@ -19,7 +19,7 @@ const CHECKS = ['build', 'format:check', 'lint', 'types']
 const SUITES = {
   unit: ['src/'],
   architecture: ['test/architecture', 'test/package', 'test/pins/', 'test/types/', 'test/lab/'],
-  parts: ['test/execd/', 'test/engines/', 'test/doors/', 'test/e2e/'],
+  parts: ['test/execd/', 'test/engines/', 'test/docs/', 'test/doors/', 'test/e2e/'],
   integration: ['test/integration/'],
   conformance: ['test/conformance/'],
   chaos: ['test/chaos/'],
