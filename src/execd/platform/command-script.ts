@@ -1,6 +1,5 @@
-import { quoteShell } from '../../kit/quote.ts'
-import { DECODE_PARAMETERS } from './parameters.ts'
-import { MARKER_VARIABLE, TREE_FUNCTIONS } from './tree-script.ts'
+import { READ_WORDS } from './parameters.ts'
+import { TREE_FUNCTIONS } from './tree-script.ts'
 
 /** Tells why an absolute path could not be opened: one of `file-not-found`, `permission-denied`, `not-a-directory`. */
 export const WHY_FUNCTION = `
@@ -25,88 +24,105 @@ why() {
 `
 
 /**
- * Becomes the command. Parameters: nonce, cwd, the command's PATH, how many assignments, assignments, argv.
- * It says its numbers on stderr before it becomes the command: pid, waiting shell, its start time, own session or 0.
+ * Becomes the command: the last steps of a subshell. It says its numbers on stderr first: pid, waiting shell, that one's
+ * start time, own session or 0.
+ *
+ * Variables are exported by the shell and not given to `env`, whose argv every user of the place can read; only names that
+ * no shell can hold go that way.
  */
-const LAUNCH = `
-nonce=$1 directory=$2 search=$3 count=$4
-shift 4
-${TREE_FUNCTIONS}
-${WHY_FUNCTION}
+const BECOME_FUNCTION = `
 say() { printf '\\001anyplace %s %s\\002' "$nonce" "$*" >&2; }
-{ echo 800 >/proc/self/oom_score_adj; } 2>/dev/null
-if ! cd "$directory" 2>/dev/null; then
-  if [ -e "$directory" ] && [ ! -d "$directory" ]; then say 'cwd not-a-directory'; else say "cwd $(why "$directory")"; fi
-  exit 125
-fi
-index=0
-for command; do
-  index=$((index + 1))
-  [ "$index" -le "$count" ] || break
-done
-chief=0 began=0
-if look $$; then [ "$session" != $$ ] || chief=$$; fi
-if look "$PPID"; then began=$started; fi
-say "start $$ $PPID $began $chief"
 refuse() { printf '%s: %s\\n' "$command" "$2" >&2; exit "$1"; }
 judge() {
   if [ -d "$1" ]; then refuse 126 'Is a directory'; fi
   if [ ! -x "$1" ]; then refuse 126 'Permission denied'; fi
 }
-case $command in
-'') refuse 127 'command not found' ;;
-*/*) [ -e "$command" ] || refuse 127 'command not found'; judge "$command" ;;
-*)
-  seen= rest=$search:
-  while [ -n "$rest" ]; do
-    place=\${rest%%:*} rest=\${rest#*:}
-    file=\${place:-.}/$command
-    if [ -f "$file" ]; then
-      seen=$file
-      [ ! -x "$file" ] || break
-    fi
+check_command() {
+  case $command in
+  */*) [ -e "$command" ] || refuse 127 'command not found'; judge "$command" ;;
+  *)
+    seen= rest=$search:
+    while [ -n "$rest" ]; do
+      place=\${rest%%:*} rest=\${rest#*:}
+      file=\${place:-.}/$command
+      if [ -f "$file" ]; then
+        seen=$file
+        [ ! -x "$file" ] || break
+      fi
+    done
+    [ -n "$seen" ] || refuse 127 'command not found'
+    judge "$seen"
+    ;;
+  esac
+}
+become() {
+  { echo 800 >/proc/self/oom_score_adj; } 2>/dev/null
+  if ! cd "$directory" 2>/dev/null; then
+    if [ -e "$directory" ] && [ ! -d "$directory" ]; then say 'cwd not-a-directory'; else say "cwd $(why "$directory")"; fi
+    exit 125
+  fi
+  { read -r me line; } </proc/self/stat
+  chief=0 began=0 shell=0
+  if look "$me"; then shell=$parent; fi
+  if look "$shell"; then began=$started; fi
+  if [ -n "$setsid" ]; then chief=$me; fi
+  say "start $me $shell $began $chief"
+  check_command
+  if [ "$odd" -gt 0 ]; then
+    case $command in
+    # env would take such a command for an assignment, so a shell starts it.
+    *=*) tail='/bin/sh -c exec\ "$@" sh' ;;
+    *) tail= ;;
+    esac
+    index=0
+    for word; do
+      if [ "$index" = 0 ]; then set --; fi
+      if [ "$index" = "$plain" ]; then set -- "$@" "$env"; fi
+      if [ "$index" = $((plain + odd)) ] && [ -n "$tail" ]; then eval "set -- \"\$@\" $tail"; fi
+      index=$((index + 1))
+      set -- "$@" "$word"
+    done
+  fi
+  _anyplace_left=$plain _anyplace_start=$setsid
+  { unset -v PWD OLDPWD SHLVL LC_ALL $clear; } 2>/dev/null
+  while [ "$_anyplace_left" -gt 0 ]; do
+    { export "$1"; } 2>/dev/null
+    shift
+    _anyplace_left=$((_anyplace_left - 1))
   done
-  [ -n "$seen" ] || refuse 127 'command not found'
-  judge "$seen"
-  ;;
-esac
-case $command in
-*=*)
-  # env would take such a command for an assignment, so a shell starts it.
-  index=0
-  for word; do
-    if [ "$index" = 0 ]; then set --; fi
-    if [ "$index" = "$count" ]; then set -- "$@" /bin/sh -c 'unset PWD OLDPWD SHLVL _; exec "$@"' sh; fi
-    index=$((index + 1))
-    set -- "$@" "$word"
-  done
-  ;;
-esac
-exec env -i "$@"
+  if [ -n "$_anyplace_start" ]; then exec "$_anyplace_start" -- "$@"; fi
+  exec "$@"
+}
 `
 
 /**
- * Runs one command and tells its end. Parameters after decoding: nonce, id, deadline in seconds or nothing, a short sleep,
- * `pipe` or `none` for stdin, cwd, the command's PATH, how many assignments, assignments, argv.
+ * Runs one command and tells its end. Its words come on stdin before the command's own input (see READ_WORDS), because
+ * argv is public: nonce, id, deadline in seconds or nothing, a short sleep, `pipe` or `none` for stdin, cwd, the command,
+ * the PATH to find it in, names to clear, how many plain and how many odd assignments, assignments, argv.
  *
  * Both outputs end with a mark that holds the nonce: whatever a background child writes later is no part of them, and a
  * missing mark proves a lost tail. The shell that waits says "Killed" and the like for a signal, which tells `kill -9`
  * from `exit 137`; only dash and ash say so, and not for SIGINT and SIGPIPE.
  */
 export const COMMAND_SCRIPT = `
-${DECODE_PARAMETERS}
-nonce=$1 id=$2 limit=$3 nap=$4 input=$5
-shift 5
-PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 LC_ALL=C
+export LC_ALL
+${READ_WORDS}
+nonce=$1 id=$2 limit=$3 nap=$4 input=$5 directory=$6 command=$7 search=$8 clear=$9
+shift 9
+plain=$1 odd=$2
+shift 2
+PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 unset CDPATH IFS
-export PATH LC_ALL
+export PATH
+setsid=$(command -v setsid) env=$(command -v env)
 [ "$input" = pipe ] || exec </dev/null
 timed=0 watch=
 trap : HUP INT QUIT TERM
 trap 'timed=1' USR1
-launch=${quoteShell(LAUNCH)}
 ${TREE_FUNCTIONS}
+${WHY_FUNCTION}
+${BECOME_FUNCTION}
 ooms() {
   ooms=0
   for file in /sys/fs/cgroup/memory.events /sys/fs/cgroup/memory/memory.oom_control; do
@@ -138,10 +154,6 @@ watchdog() {
   spare="$spare $shell"
   kill_tree
 }
-start() {
-  if command -v setsid >/dev/null 2>&1; then exec setsid /bin/sh -c "$launch" anyplace "$nonce" "$@"; fi
-  exec /bin/sh -c "$launch" anyplace "$nonce" "$@"
-}
 if [ -n "$limit" ]; then
   watchdog </dev/null >/dev/null 2>&1 &
   watch=$!
@@ -152,7 +164,7 @@ exec 3>&1 4>&2
 result=$(
   exec 2>&1
   trap : HUP INT QUIT TERM
-  (start "$@") >&3 2>&4 3>&- 4>&-
+  (become "$@") >&3 2>&4 3>&- 4>&-
   printf ' %s' "$?"
 )
 code=\${result##* } told=0

@@ -5,6 +5,7 @@ import { abortError, throwIfAborted, untilAborted } from '../../kit/deadline.ts'
 import { newId } from '../../kit/ids.ts'
 import { assertNoNul, textToBytes } from '../../kit/text-bytes.ts'
 import { COMMAND_SCRIPT } from './command-script.ts'
+import { wordsAsInput } from './parameters.ts'
 import type { Place, Surroundings } from './place.ts'
 import { PlatformProcess } from './platform-process.ts'
 import { MARKER_VARIABLE } from './tree-script.ts'
@@ -42,11 +43,22 @@ export async function startCommand(
   const id = newId()
   const nonce = randomBytes(12).toString('hex')
   const cwd = placePath(place.workdir, options.cwd ?? '.', 'cwd')
-  const assignments = [`${MARKER_VARIABLE}=${id}`, ...[...env].map(([name, value]) => `${name}=${value}`)]
+  const assignments = [[MARKER_VARIABLE, id] as const, ...env]
+  const plain = assignments.filter(([name]) => isPlainName(name))
+  const odd = assignments.filter(([name]) => !isPlainName(name))
   const deadline = timeoutMs === undefined ? '' : deadlineSeconds(timeoutMs, surroundings)
-  const words = [nonce, id, deadline, surroundings.shortSleep, stdin, cwd, env.get('PATH') ?? DEFAULT_PATH]
-  words.push(`${assignments.length}`, ...assignments, ...argv)
-  const channel = await place.open(COMMAND_SCRIPT, words, { user, signal })
+  const clear = [...surroundings.env.keys()].filter(isPlainName).join(' ')
+  const path = env.get('PATH') ?? DEFAULT_PATH
+  const words = [nonce, id, deadline, surroundings.shortSleep, stdin, cwd, argv[0] ?? '', path, clear]
+  words.push(
+    `${plain.length}`,
+    `${odd.length}`,
+    ...[...plain, ...odd].map(([name, value]) => `${name}=${value}`),
+    ...argv,
+  )
+  const input = wordsAsInput(words)
+  const channel = await place.open(COMMAND_SCRIPT, [], { user, signal })
+  channel.stdin.write(input)
   const process = new PlatformProcess(place, channel, {
     id,
     nonce,
@@ -72,6 +84,14 @@ export function placePath(workdir: string, path: string, field: string): string 
   assertNoNul(path, field)
   if (path === '') throw new AnyplaceError('invalid-argument', `${field} must not be empty.`, { field })
   return path.startsWith('/') ? path : path === '.' ? workdir : `${workdir}/${path}`
+}
+
+/** Shells give these a meaning or refuse to set them. */
+const SPECIAL_NAMES =
+  /^(PPID|UID|EUID|GROUPS|OPTIND|RANDOM|SRANDOM|SECONDS|LINENO|SHELLOPTS|DIRSTACK|FUNCNAME|HISTCMD|PWD|OLDPWD|SHLVL|_|EPOCH\w*|BASH\w*|COMP_\w*|_anyplace_\w*)$/
+
+function isPlainName(name: string): boolean {
+  return /^[A-Za-z_][A-Za-z0-9_]*$/.test(name) && !SPECIAL_NAMES.test(name)
 }
 
 /** The same as the daemon's: what the platform gives, then the sandbox's, then the command's own; HOME is the user's. */

@@ -1,8 +1,10 @@
+import { randomBytes } from 'node:crypto'
 import { AnyplaceError } from '../../spec/index.ts'
 import type { CallOptions, Channel, Host } from '../../spec/index.ts'
 import { collectBytes } from '../../kit/collect.ts'
 import { abortError, throwIfAborted, untilAborted } from '../../kit/deadline.ts'
 import { bytesToText, utf8Lossy } from '../../kit/text-bytes.ts'
+import { OutputPump } from './output-pump.ts'
 import { DECODE_PARAMETERS, encodeParameters } from './parameters.ts'
 
 /** What the slow path needs of a host. */
@@ -110,23 +112,31 @@ export class Place {
     await channel.close().catch(() => {})
   }
 
-  /** Runs a short script of our own to its end. Small outputs only. */
+  /**
+   * Runs a short script of our own to its end. Small outputs only. The script's own marks tell the end: Docker tells it
+   * seconds late while a background child of some other command holds that one's output open.
+   */
   async ask(
     script: string,
     words: readonly string[],
     options: CallOptions & { readonly user?: string | undefined } = {},
   ): Promise<{ readonly exitCode: number; readonly stdout: Uint8Array; readonly stderr: string }> {
-    const channel = await this.open(script, words, options)
+    const nonce = randomBytes(12).toString('hex')
+    const channel = await this.open(marked(script, nonce), words, options)
     try {
       channel.stdin.end()
+      let exitCode: number | undefined
+      const onMark = ([, code]: readonly string[]): void => {
+        exitCode = Number(code)
+      }
+      const stdout = new OutputPump(channel.stdout, { nonce, startsAt: 'once', onMark })
+      const stderr = new OutputPump(channel.stderr, { nonce, startsAt: 'once', onMark })
+      for (const pump of [stdout, stderr]) pump.ended.then((isComplete) => isComplete || pump.finish()).catch(() => {})
       const limit = { maxBytes: MAX_SCRIPT_OUTPUT_BYTES }
-      const reading = Promise.all([
-        collectBytes(channel.stdout, limit),
-        collectBytes(channel.stderr, limit),
-        channel.exit,
-      ])
-      const [stdout, stderr, exit] = await untilAborted(reading, options.signal)
-      return { exitCode: exit.exitCode ?? 137, stdout, stderr: utf8Lossy(stderr).trim() }
+      const reading = Promise.all([collectBytes(stdout.stream, limit), collectBytes(stderr.stream, limit)])
+      const [out, said] = await untilAborted(reading, options.signal)
+      exitCode ??= (await untilAborted(channel.exit, options.signal)).exitCode ?? 137
+      return { exitCode, stdout: out, stderr: utf8Lossy(said).trim() }
     } finally {
       await this.release(channel)
     }
@@ -175,6 +185,11 @@ export class Place {
       { field: 'workdir', hint: 'choose a workdir that the user of the sandbox may write' },
     )
   }
+}
+
+function marked(script: string, nonce: string): string {
+  const end = `printf '\\001anyplace ${nonce} end %s\\002' "$code"`
+  return `(\n${script}\n)\ncode=$?\n${end} >&2\n${end}\nexit "$code"`
 }
 
 function probeError(exitCode: number, stderr: string, user: string | undefined): AnyplaceError {
