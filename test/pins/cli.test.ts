@@ -60,3 +60,25 @@ test('the exit codes', () => {
 test('docs/cli.md is what the verbs say (else: npm run docs:cli)', () => {
   expect(readFileSync(new URL('../../docs/cli.md', import.meta.url), 'utf8')).toBe(cliReference(commands))
 })
+
+test('what is imported before a verb runs: little, and nothing of the library', () => {
+  const files = new Set<string>()
+  const packages = new Set<string>()
+  const visit = (url: URL): void => {
+    if (files.has(url.pathname)) return
+    files.add(url.pathname)
+    const imports = readFileSync(url, 'utf8').matchAll(/^(?:import|export) (?!type )[^'"]*? from '([^']+)'/gm)
+    for (const [, name = ''] of imports) {
+      if (name.startsWith('.')) visit(new URL(name, url))
+      else if (!name.startsWith('node:')) packages.add(name)
+    }
+  }
+  visit(new URL('../../src/cli/main.ts', import.meta.url))
+  const rooms = new Set([...files].map((file) => /\/src\/(\w+)\//.exec(file)?.[1]))
+  expect([...packages].sort()).toEqual(['commander', 'picocolors'])
+  expect([...rooms].sort()).toEqual(['cli', 'kit', 'spec'])
+  expect([...files].filter((file) => file.includes('/commands/'))).toEqual([])
+  // Each file costs most of a millisecond; `anyplace --help` has 150.
+  expect(files.size).toBeGreaterThan(8)
+  expect(files.size).toBeLessThanOrEqual(24)
+})
