@@ -5,7 +5,7 @@ import process from 'node:process'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { directEngine } from '../../src/engines/direct/index.ts'
 import type { SandboxSpec } from '../../src/spec/index.ts'
-import { enginePlace, pidIn, processesWith, until } from '../support/engine-place.ts'
+import { enginePlace, ownSeconds, pidIn, sleepersOf, until } from '../support/engine-place.ts'
 import type { EnginePlace } from '../support/engine-place.ts'
 
 let place: EnginePlace
@@ -107,12 +107,17 @@ describe('the direct engine', () => {
     const before = await place.leftovers()
     const box = await place.open()
     await box.sh('mkdir -p a/b && touch a/b/c && chmod 000 a/b && chmod 500 a')
-    const process = await box.session.spawn(['/bin/sh', '-c', 'setsid sleep 7501 & setsid sleep 7501 & sleep 7501'])
-    await until(async () => (await processesWith('7501')).length >= 3)
+    const token = ownSeconds()
+    const process = await box.session.spawn([
+      '/bin/sh',
+      '-c',
+      `setsid sleep ${token} & setsid sleep ${token} & sleep ${token}`,
+    ])
+    await until(async () => (await sleepersOf(token)).length >= 3)
     await process.detach()
     await box.host.close()
     await box.host.close()
-    expect(await processesWith('7501')).toEqual([])
+    expect(await sleepersOf(token)).toEqual([])
     expect(await place.leftovers()).toEqual(before)
     await expect(box.host.connect()).rejects.toMatchObject({ code: 'sandbox-gone' })
   })
@@ -124,9 +129,9 @@ describe('the direct engine', () => {
   ])('after kill -9 of %s it has ended, and removal leaves nothing', async (_name, victims) => {
     const before = await place.leftovers()
     const box = await place.open()
-    const token = `76${Math.floor(Math.random() * 1e6)}`
+    const token = ownSeconds()
     await box.session.spawn(['/bin/sh', '-c', `setsid sleep ${token} & sleep ${token}`])
-    await until(async () => (await processesWith(token)).length >= 2)
+    await until(async () => (await sleepersOf(token)).length >= 2)
     const supervisor = await pidIn(`${box.directory}/run/supervisor.pid`)
     const children = await childrenOf(supervisor)
     const pids = { supervisor, daemon: children[0] ?? 0 }
@@ -137,7 +142,7 @@ describe('the direct engine', () => {
     })
     await expect(box.host.connect()).rejects.toMatchObject({ code: 'sandbox-gone' })
     await place.engine.remove(box.host.id)
-    await until(async () => (await processesWith(token)).length === 0)
+    await until(async () => (await sleepersOf(token)).length === 0)
     expect(await place.leftovers()).toEqual(before)
   })
 

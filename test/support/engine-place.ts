@@ -1,3 +1,4 @@
+import process from 'node:process'
 import { chown, mkdtemp, readdir, readFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -125,6 +126,16 @@ export async function processesWith(text: string): Promise<readonly number[]> {
     if (line.includes(text)) found.push(Number(name))
   }
   return found
+}
+
+/** Pids of `sleep SECONDS`: with a number that nobody else sleeps for they are the test's own. */
+export async function sleepersOf(seconds: string): Promise<readonly number[]> {
+  return processesWith(`sleep\0${seconds}\0`)
+}
+
+/** A number of seconds that no other test sleeps for. */
+export function ownSeconds(): string {
+  return `9${process.pid}${Math.floor(Math.random() * 1e6)}`
 }
 
 /** Waits until the check holds; the test's own timeout is the limit. */
