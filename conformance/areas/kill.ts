@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict'
+import type { Process } from '../../src/spec/index.ts'
+import type { Context } from '../context.ts'
 import { eventually } from '../expectations.ts'
 import { putFixture } from '../fixtures.ts'
 import { survivors, untilRunning } from '../survivors.ts'
+import type { TestedSandbox } from '../target.ts'
 import { verifies } from '../verifies.ts'
 
 const WAYS = [
@@ -49,22 +52,27 @@ verifies('kill:only-its-own', async ({ box, marker }) => {
   assert.equal(await survivors(sandbox, others), 0)
 })
 
-verifies('kill:exhausted-pids', async ({ open, target, marker }) => {
-  const sandbox = await open({ pidsLimit: 64 })
-  const hog = [await putFixture(sandbox, 'hog.sh'), marker(), '20000']
-  const usedUp = (): Promise<void> =>
-    eventually('no process can be started any more', async () => {
-      const result = await sandbox.run(['true'], { timeoutMs: 5000 }).catch(() => undefined)
-      return result === undefined || result.exitCode !== 0
-    })
-  const process = await sandbox.spawn(hog)
-  await usedUp()
-  await process.kill()
-  assert.equal((await sandbox.run(['echo', 'alive'])).stdout, 'alive\n')
-  await sandbox.spawn(hog)
-  await usedUp()
-  await sandbox.close()
-  assert.deepEqual(await target.leftovers(sandbox.id), [])
+/** A sandbox that has no process left to give, and the one that took them all. */
+async function exhausted({ open, marker }: Context): Promise<{ readonly box: TestedSandbox; readonly hog: Process }> {
+  const box = await open({ pidsLimit: 64 })
+  const hog = await box.spawn([await putFixture(box, 'hog.sh'), marker(), '20000'])
+  await eventually('no process can be started any more', async () => {
+    const result = await box.run(['true'], { timeoutMs: 5000 }).catch(() => undefined)
+    return result === undefined || result.exitCode !== 0
+  })
+  return { box, hog }
+}
+
+verifies('kill:exhausted-pids', async (context) => {
+  const { box } = await exhausted(context)
+  await box.close()
+  assert.deepEqual(await context.target.leftovers(box.id), [])
+})
+
+verifies('kill:exhausted-pids-kill', async (context) => {
+  const { box, hog } = await exhausted(context)
+  await hog.kill()
+  assert.equal((await box.run(['echo', 'alive'])).stdout, 'alive\n')
 })
 
 verifies('kill:idempotent', async ({ box }) => {

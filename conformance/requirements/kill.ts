@@ -14,6 +14,12 @@ export const killRequirements = {
     source: 'issue 6',
     needs: ['pidsLimit'],
   },
+  'kill:exhausted-pids-kill': {
+    behaviour: 'The process that used up all pids can be killed, and then commands run again.',
+    source: 'DESIGN execd',
+    needs: ['pidsLimit', 'attach'],
+    why: 'without a daemon a kill is an exec of the platform, which needs a process of its own',
+  },
   'kill:idempotent': { behaviour: 'kill twice, or after the end, is no error.', source: 'Q26' },
   'kill:close': {
     behaviour: 'close ends every process of the sandbox, detached and background ones too.',

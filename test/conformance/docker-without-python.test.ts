@@ -6,7 +6,7 @@ import { vitestApi } from './vitest-api.ts'
 const image = 'anyplace-test/debian:latest'
 const target = localTarget('docker', {
   name: 'docker-without-python',
-  powers: CONTAINER_POWERS,
+  powers: [...CONTAINER_POWERS, 'stats'],
   spec: { image },
   manyAtOnce: 10,
   also: () => hasImage(image),
