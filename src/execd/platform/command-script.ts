@@ -69,16 +69,14 @@ become() {
   say "start $me $shell $began $chief"
   check_command
   if [ "$odd" -gt 0 ]; then
-    case $command in
-    # env would take such a command for an assignment, so a shell starts it.
-    *=*) tail='/bin/sh -c exec\ "$@" sh' ;;
-    *) tail= ;;
-    esac
     index=0
     for word; do
       if [ "$index" = 0 ]; then set --; fi
       if [ "$index" = "$plain" ]; then set -- "$@" "$env"; fi
-      if [ "$index" = $((plain + odd)) ] && [ -n "$tail" ]; then eval "set -- \"\$@\" $tail"; fi
+      if [ "$index" = $((plain + odd)) ]; then
+        # env would take such a command for an assignment, so a shell starts it.
+        case $command in *=*) set -- "$@" /bin/sh -c 'exec "$@"' sh ;; esac
+      fi
       index=$((index + 1))
       set -- "$@" "$word"
     done
