@@ -29,6 +29,8 @@ export interface DaemonConfig {
   readonly supervisor: 'external' | 'self'
   /** True when ending pid 1 ends every process (own pid namespace). */
   readonly ownPidNamespace: boolean
+  /** argv that our own supervisor becomes once it has ended everything, to remove what the place leaves behind. */
+  readonly atEnd?: readonly string[] | undefined
 }
 
 const MODULES = [

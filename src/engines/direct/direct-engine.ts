@@ -4,7 +4,7 @@ import { checkAbsolute } from '../sandbox-directory/check-needs.ts'
 import { DirectoryHost, undoStart } from '../sandbox-directory/directory-host.ts'
 import { keptSandboxes } from '../sandbox-directory/kept-sandboxes.ts'
 import { findPython, INSTALL_PYTHON, requirePython } from '../sandbox-directory/python.ts'
-import { reserve, sandboxDirectory } from '../sandbox-directory/sandbox-store.ts'
+import { removalArgv, reserve, sandboxDirectory } from '../sandbox-directory/sandbox-store.ts'
 import { refuseUnenforceable } from './refuse.ts'
 
 const NAME = 'direct'
@@ -47,6 +47,7 @@ async function open(machine: Machine, request: OpenRequest): Promise<Host> {
     journalDirectory: `${directory}/journal`,
     ownPidNamespace: false,
     idleTimeoutMs: request.lifetime.idleTimeoutMs,
+    atEnd: await removalArgv(facts.stateDirectory, record),
   }
   try {
     return await DirectoryHost.start(machine, facts, record, daemon, { signal })

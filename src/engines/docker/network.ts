@@ -1,4 +1,5 @@
 import { AnyplaceError } from '../../spec/index.ts'
+import { newId } from '../../kit/ids.ts'
 import { EngineApiError } from './engine-api.ts'
 import type { EngineApi } from './engine-api.ts'
 import type { Connection } from './connection.ts'
@@ -7,6 +8,7 @@ import { LABEL } from './labels.ts'
 
 const SHARED_NAME = 'anyplace'
 const SHARED_LABEL = 'anyplace.network'
+const PASSING_LABEL = 'anyplace.passing'
 const ICC = 'com.docker.network.bridge.enable_icc'
 
 interface NetworkAnswer {
@@ -72,6 +74,7 @@ export interface ContainerNetwork {
 
 interface PodmanNetwork {
   readonly name: string
+  readonly options?: Readonly<Record<string, string>> | null
   readonly subnets?: readonly { readonly subnet: string; readonly gateway?: string }[]
 }
 
@@ -106,6 +109,7 @@ export async function ownNetwork({ api }: Connection): Promise<ContainerNetwork 
   mine.add(name)
   try {
     chosen ??= await makeOwn(api, name)
+    if (!isShutOff(chosen)) await reload({ api }, name)
     const subnet = chosen.subnets?.find((one) => one.subnet.includes('.'))
     const gateway = subnet?.gateway?.split('.').map(Number)
     if (gateway?.length !== 4) throw new AnyplaceError('internal', `Network ${name} has no IPv4 gateway.`)
@@ -115,6 +119,27 @@ export async function ownNetwork({ api }: Connection): Promise<ContainerNetwork 
     mine.delete(name)
     throw error
   }
+}
+
+/**
+ * Podman 4 forgets the options of all networks as soon as anybody lists them through Docker's API, and then starts
+ * containers without the isolation that the network has on disk. So it is asked before and after a start.
+ */
+export async function keepsIsolation({ api }: Pick<Connection, 'api'>, name: string): Promise<boolean> {
+  return isShutOff((await api.json('GET', `/v4.0.0/libpod/networks/${name}/json`)) as PodmanNetwork)
+}
+
+function isShutOff({ options }: PodmanNetwork): boolean {
+  return options?.['isolate'] === 'true'
+}
+
+/** Podman reads its networks from disk again when their directory has changed. */
+async function reload({ api }: Pick<Connection, 'api'>, name: string): Promise<void> {
+  const passing = `${name}-reload-${newId()}`
+  await api.json('POST', '/v4.0.0/libpod/networks/create', {
+    body: { name: passing, driver: 'bridge', labels: { [PASSING_LABEL]: '1' }, dns_enabled: false },
+  })
+  await api.json('DELETE', `/v4.0.0/libpod/networks/${passing}`)
 }
 
 /** Another client took the network between our choice and the start. */

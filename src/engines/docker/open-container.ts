@@ -14,7 +14,7 @@ import { hostDirectories } from './host-directories.ts'
 import { parseImageName } from './image-name.ts'
 import { LABEL, storedConfig } from './labels.ts'
 import { limitsOf } from './limits.ts'
-import { isNetworkTaken, ownNetwork, sharedNetwork } from './network.ts'
+import { isNetworkTaken, keepsIsolation, ownNetwork, sharedNetwork } from './network.ts'
 import type { ContainerNetwork } from './network.ts'
 import { pullImage } from './pull-image.ts'
 
@@ -53,7 +53,10 @@ export async function openContainer(
   for (let attempt = 1; ; attempt++) {
     const network = await ownNetwork(connection)
     try {
-      return await start(network)
+      const host = await start(network)
+      if (await keepsIsolation(connection, network.name)) return host
+      await host.close()
+      if (attempt === NETWORK_ATTEMPTS) throw notIsolated(connection)
     } catch (error) {
       const cause = error instanceof AnyplaceError ? error.cause : undefined
       if (attempt === NETWORK_ATTEMPTS || !(cause instanceof EngineApiError && isNetworkTaken(cause))) throw error
@@ -61,6 +64,12 @@ export async function openContainer(
       network.release()
     }
   }
+}
+
+function notIsolated({ version }: Connection): AnyplaceError {
+  return new AnyplaceError('engine-unavailable', `Podman ${version} does not keep sandboxes apart on the network.`, {
+    hint: 'Something keeps listing networks through its Docker API, which makes Podman 4 forget their isolation; use Podman 5, or network: false',
+  })
 }
 
 /** From here on nothing is cut off in the middle: each step is short, and the signal is looked at between them. */

@@ -15,6 +15,7 @@ export interface DaemonStart {
   readonly ownPidNamespace: boolean
   readonly wrap?: readonly string[] | undefined
   readonly idleTimeoutMs?: number | undefined
+  readonly atEnd?: readonly string[] | undefined
 }
 
 /** A sandbox that lives in a directory of the machine, with its own supervisor and exec daemon. */
@@ -134,6 +135,7 @@ function configOf(facts: MachineFacts, record: SandboxRecord, daemon: DaemonStar
     journalDirectory: daemon.journalDirectory || undefined,
     supervisor: 'self',
     ownPidNamespace: daemon.ownPidNamespace,
+    atEnd: daemon.atEnd,
   }
 }
 

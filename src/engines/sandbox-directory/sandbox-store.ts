@@ -1,6 +1,6 @@
 import { AnyplaceError, DEFAULTS, unsupportedField } from '../../spec/index.ts'
 import type { CallOptions, HostInfo, Machine, MachineFacts, OpenRequest } from '../../spec/index.ts'
-import { CONTROL_GROUPS, runScript } from './python.ts'
+import { CONTROL_GROUPS, runScript, script } from './python.ts'
 import { parseRecord } from './record.ts'
 import type { SandboxRecord } from './record.ts'
 
@@ -244,4 +244,12 @@ export async function removeRemains(
   options: CallOptions = {},
 ): Promise<void> {
   if (ID.test(id)) await machine.remove(`${stateDirectory}/sandboxes/.removing-${id}`, options)
+}
+
+/** argv by which a sandbox removes itself once its processes have ended. */
+export async function removalArgv(stateDirectory: string, record: SandboxRecord): Promise<readonly string[]> {
+  const source = await script(new URL('./at_end.py', import.meta.url))
+  const { id, name, cgroups } = record
+  const given = JSON.stringify({ state: stateDirectory, id, name, cgroups: Object.values(cgroups) })
+  return [record.python, '-I', '-S', '-c', source, given]
 }

@@ -88,6 +88,7 @@ def start(parts):
         try:
             os.setsid()
             os.close(ready_read)
+            os.close(lock)  # held until the socket listens, not as long as the daemon lives
             if parts[b"supervisor"] == b"self":
                 pid = os.fork()
                 if pid:
