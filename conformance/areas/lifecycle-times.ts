@@ -28,7 +28,7 @@ async function isAlive(box: TestedSandbox): Promise<boolean> {
 }
 
 verifies('lifecycle:expiry', async (context) => {
-  const box = await context.open({ timeoutMs: 3000 })
+  const box = await context.open({ timeoutMs: 5000 })
   const word = context.marker()
   const process = await box.spawn(['sh', '-c', `trap '' TERM; (setsid sleep 100 & :) ; sleep 100; : ${word}`])
   await process.detach()
@@ -41,7 +41,7 @@ verifies('lifecycle:expiry', async (context) => {
 
 verifies('lifecycle:expiry-without-client', async (context) => {
   const client = context.otherClient({
-    open: context.options({ timeoutMs: 4000, detached: true }),
+    open: context.options({ timeoutMs: 6000, detached: true }),
     spawn: [{ argv: ['sh', '-c', 'while :; do sleep 100; done'] }],
   })
   const { sandboxId } = await client.line('spawned')
@@ -51,11 +51,11 @@ verifies('lifecycle:expiry-without-client', async (context) => {
 })
 
 verifies('lifecycle:extend', async ({ open }) => {
-  const box = await open({ timeoutMs: 3000, maxLifetimeMs: 60_000 })
+  const box = await open({ timeoutMs: 6000, maxLifetimeMs: 60_000 })
   const before = Date.now()
   const end = await box.extend(30_000)
   assert.ok(end.getTime() >= before + 29_000 && end.getTime() <= Date.now() + 31_000)
-  await sleep(4500)
+  await sleep(7500)
   assert.ok(await isAlive(box), 'it ended at its old time')
   assert.ok(Math.abs(((await box.info()).expiresAt?.getTime() ?? 0) - end.getTime()) < 1500)
 })
@@ -76,7 +76,7 @@ verifies('lifecycle:extend-cap', async ({ open }) => {
 })
 
 verifies('lifecycle:extend-race', async (context) => {
-  const boxes = await Promise.all([0, 1, 2, 3].map(() => context.open({ timeoutMs: 2500, maxLifetimeMs: 120_000 })))
+  const boxes = await Promise.all([0, 1, 2, 3].map(() => context.open({ timeoutMs: 6000, maxLifetimeMs: 120_000 })))
   await Promise.all(
     boxes.map(async (box, index) => {
       const end = (await box.info()).expiresAt?.getTime() ?? 0
