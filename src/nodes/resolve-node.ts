@@ -6,10 +6,10 @@ const DEFAULT_NODE = 'local'
 
 /** Every provider there is: how to get it (loaded when first used) and what may follow its name after a slash. */
 const PROVIDERS: Readonly<
-  Record<string, { readonly load: () => Promise<Provider>; readonly engines: readonly string[] }>
+  Record<string, { readonly load: (engine?: string) => Promise<Provider>; readonly engines: readonly string[] }>
 > = {
   local: {
-    load: async () => (await import('../providers/local/index.ts')).localProvider(),
+    load: async (engine) => (await import('../providers/local/index.ts')).localProvider({ engine }),
     engines: ['docker', 'podman', 'namespace', 'direct'],
   },
 }
@@ -45,15 +45,15 @@ export async function resolveNode(on?: string): Promise<ResolvedNode> {
   }
   if (!nodeNames().includes(wanted)) throw unknownNode(wanted, fromEnv !== undefined)
   const [name, engine] = wanted.split('/') as [string, string | undefined]
-  return { on: wanted, provider: await load(name), engine }
+  return { on: wanted, provider: await load(wanted, name, engine), engine }
 }
 
-function load(name: string): Promise<Provider> {
-  let provider = loaded.get(name)
+function load(wanted: string, name: string, engine: string | undefined): Promise<Provider> {
+  let provider = loaded.get(wanted)
   if (provider === undefined) {
-    provider = PROVIDERS[name]?.load() ?? Promise.reject(unknownNode(name, false))
-    loaded.set(name, provider)
-    provider.catch(() => loaded.delete(name))
+    provider = PROVIDERS[name]?.load(engine) ?? Promise.reject(unknownNode(name, false))
+    loaded.set(wanted, provider)
+    provider.catch(() => loaded.delete(wanted))
   }
   return provider
 }

@@ -132,3 +132,41 @@ describe('localProvider', () => {
     expect(findings[3]?.message).toContain('only when asked for')
   })
 })
+
+async function collected(infos: AsyncIterable<HostInfo>): Promise<readonly HostInfo[]> {
+  const found: HostInfo[] = []
+  for await (const info of infos) found.push(info)
+  return found
+}
+
+describe('an engine that does not answer', () => {
+  const refuse = async (): Promise<never> => {
+    throw new AnyplaceError('engine-unavailable', 'docker does not answer')
+  }
+  const dead = engine(
+    'docker',
+    { subject: 'docker', status: 'unavailable', message: 'missing' },
+    {
+      attach: refuse,
+      remove: refuse,
+      async *list() {
+        yield await refuse()
+      },
+    },
+  )
+  const engines = (): readonly Engine[] => [dead, works('direct')]
+
+  it('is one place fewer to look when no engine was named', async () => {
+    const provider = localProvider({ engines })
+    expect(await collected(provider.list())).toEqual([])
+    expect(await provider.attach('x')).toBeUndefined()
+    await provider.remove('x')
+  })
+
+  it('is an error when it was named', async () => {
+    const provider = localProvider({ engines, engine: 'docker' })
+    await expect(collected(provider.list())).rejects.toMatchObject({ code: 'engine-unavailable' })
+    await expect(provider.attach('x')).rejects.toMatchObject({ code: 'engine-unavailable' })
+    await expect(provider.remove('x')).rejects.toMatchObject({ code: 'engine-unavailable' })
+  })
+})

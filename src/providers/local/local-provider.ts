@@ -11,6 +11,8 @@ export interface LocalProviderOptions {
   readonly machine?: Machine | undefined
   /** Absolute; where sandboxes of `direct` and `namespace` keep their state. @default ANYPLACE_HOME, else ~/.anyplace */
   readonly stateDirectory?: string | undefined
+  /** Only this engine: then one that cannot be reached is an error of every call, not one place fewer to look. */
+  readonly engine?: string | undefined
   /** Replaced in tests. @default docker, podman, namespace, direct */
   readonly engines?: ((machine: Machine) => readonly Engine[]) | undefined
 }
@@ -19,17 +21,22 @@ export interface LocalProviderOptions {
 export function localProvider(options: LocalProviderOptions = {}): Provider {
   const machine = withState(options.machine ?? localMachine(), options.stateDirectory)
   const engines = (options.engines ?? allEngines)(machine)
+  const { engine: only } = options
+  const asked: Asked =
+    only === undefined
+      ? { engines, skip: skipUnreachable }
+      : { engines: engines.filter(({ name }) => name === only), skip: rethrow }
   return {
     type: 'local',
     contractVersion: 1,
     async open(request) {
       const facts = await machine.facts({ signal: request.signal })
-      const { engine } = await chooseEngine(engines, facts, request.engine, { signal: request.signal })
+      const { engine } = await chooseEngine(engines, facts, request.engine ?? only, { signal: request.signal })
       return engine.open(request)
     },
-    attach: (nameOrId, callOptions) => attach(engines, nameOrId, callOptions),
-    list: (callOptions) => list(engines, callOptions),
-    remove: (id, callOptions) => remove(engines, id, callOptions),
+    attach: (nameOrId, callOptions) => attach(asked, nameOrId, callOptions),
+    list: (callOptions) => list(asked, callOptions),
+    remove: (id, callOptions) => remove(asked, id, callOptions),
     check: (callOptions) => check(machine, engines, callOptions),
   }
 }
@@ -50,41 +57,48 @@ function withState(machine: Machine, stateDirectory: string | undefined): Machin
 
 /** Asks all engines at once. One that cannot be reached has no sandboxes for us; `check` says why. */
 async function attach(
-  engines: readonly Engine[],
+  { engines, skip }: Asked,
   nameOrId: string,
   options: CallOptions = {},
 ): Promise<Host | undefined> {
   const answers = await Promise.all(
-    engines.map((engine) =>
-      engine.attach(nameOrId, options).catch((error: unknown) => skipUnreachable(error, undefined)),
-    ),
+    engines.map((engine) => engine.attach(nameOrId, options).catch((error: unknown) => skip(error))),
   )
   return answers.find((host) => host !== undefined)
 }
 
-async function* list(engines: readonly Engine[], options: CallOptions = {}): AsyncIterable<HostInfo> {
+async function* list({ engines, skip }: Asked, options: CallOptions = {}): AsyncIterable<HostInfo> {
   const lists = engines.map(async (engine) => {
     const found: HostInfo[] = []
     try {
       for await (const info of engine.list(options)) found.push(info)
     } catch (error) {
-      skipUnreachable(error, undefined)
+      skip(error)
     }
     return found
   })
   for (const found of await Promise.all(lists)) yield* found
 }
 
-async function remove(engines: readonly Engine[], id: string, options: CallOptions = {}): Promise<void> {
+async function remove({ engines, skip }: Asked, id: string, options: CallOptions = {}): Promise<void> {
   const results = await Promise.allSettled(
-    engines.map((engine) => engine.remove(id, options).catch((error: unknown) => skipUnreachable(error, undefined))),
+    engines.map((engine) => engine.remove(id, options).catch((error: unknown) => skip(error))),
   )
   const failed = results.find((result) => result.status === 'rejected')
   if (failed !== undefined) throw failed.reason
 }
 
-function skipUnreachable<T>(error: unknown, instead: T): T {
-  if (AnyplaceError.is(error, 'engine-unavailable')) return instead
+/** Where a call looks, and what it does about an engine that does not answer. */
+interface Asked {
+  readonly engines: readonly Engine[]
+  readonly skip: (error: unknown) => undefined
+}
+
+function skipUnreachable(error: unknown): undefined {
+  if (!AnyplaceError.is(error, 'engine-unavailable')) throw error
+}
+
+function rethrow(error: unknown): undefined {
   throw error
 }
 
