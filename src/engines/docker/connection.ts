@@ -1,7 +1,7 @@
 import { AnyplaceError } from '../../spec/index.ts'
 import type { CallOptions, Machine } from '../../spec/index.ts'
 import { abortError, deadlineSignal, untilAborted } from '../../kit/deadline.ts'
-import { EngineApi } from './engine-api.ts'
+import { EngineApi, EngineApiError } from './engine-api.ts'
 import { findSockets } from './find-sockets.ts'
 import type { EngineKind, SocketCandidate } from './find-sockets.ts'
 
@@ -25,11 +25,21 @@ export interface Connection {
   readonly info: EngineInfo
   /** The engine runs as an ordinary user: its root is that user. */
   readonly isRootless: boolean
+  /** Podman: the network mode that gives each container a network of its own; undefined where none is installed. */
+  readonly userNetwork: string | undefined
 }
 
 interface VersionAnswer {
   readonly Version?: string
   readonly Components?: readonly { readonly Name: string; readonly Version: string }[] | null
+}
+
+/** What only Podman's own API tells. */
+interface PodmanInfo {
+  readonly host?: {
+    readonly pasta?: { readonly executable?: string }
+    readonly slirp4netns?: { readonly executable?: string }
+  }
 }
 
 /** A socket that accepts and then says nothing is not an engine. */
@@ -53,17 +63,24 @@ export async function connectEngine(
     const api = new EngineApi(machine, candidate.path)
     try {
       const deadline = deadlineSignal(PROBE_MS, signal)
-      const [version, info] = await untilAborted(
+      const [version, info, podman] = await untilAborted(
         Promise.all([
           api.json('GET', '/version', { signal: deadline }) as Promise<VersionAnswer>,
           api.json('GET', '/info', { signal: deadline }) as Promise<EngineInfo>,
+          kind === 'podman' ? podmanInfo(api, deadline) : undefined,
         ]),
         deadline,
       )
       const found = version.Components?.some(({ Name }) => Name === 'Podman Engine') ? 'podman' : 'docker'
       if (found === kind) {
         const isRootless = info.SecurityOptions?.some((option) => option.includes('rootless')) ?? false
-        return { api, kind, version: version.Version ?? 'unknown', socket: candidate, info, isRootless }
+        const userNetwork =
+          isRootless && podman?.host?.pasta?.executable
+            ? 'pasta'
+            : podman?.host?.slirp4netns?.executable
+              ? 'slirp4netns'
+              : undefined
+        return { api, kind, version: version.Version ?? 'unknown', socket: candidate, info, isRootless, userNetwork }
       }
       api.close()
       faults.push({ candidate, why: `${TITLES[found]} answers there, not ${TITLES[kind]}` })
@@ -74,6 +91,16 @@ export async function connectEngine(
     }
   }
   throw unavailable(machine, kind, faults)
+}
+
+async function podmanInfo(api: EngineApi, signal: AbortSignal): Promise<PodmanInfo | undefined> {
+  try {
+    return (await api.json('GET', '/v4.0.0/libpod/info', { signal })) as PodmanInfo
+  } catch (error) {
+    // Not Podman.
+    if (error instanceof EngineApiError) return undefined
+    throw error
+  }
 }
 
 export const TITLES: Readonly<Record<EngineKind, string>> = { docker: 'Docker', podman: 'Podman' }

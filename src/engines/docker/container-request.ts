@@ -6,7 +6,6 @@ import type { BindMount } from './host-directories.ts'
 import { labelsOf } from './labels.ts'
 import type { StoredConfig } from './labels.ts'
 import type { EngineLimits } from './limits.ts'
-import type { ContainerNetwork } from './network.ts'
 import type { ImageFacts } from './pull-image.ts'
 import { RUN_DIRECTORY, supervisorArguments } from './supervisor.ts'
 
@@ -22,7 +21,8 @@ export interface ContainerParts {
   readonly limits: EngineLimits
   readonly gpus: readonly DeviceRequest[]
   readonly mounts: readonly BindMount[]
-  readonly network: ContainerNetwork
+  /** Network mode: an id, a mode of Podman's, or `none`. */
+  readonly network: string
 }
 
 /** What creates a container; the rest is only for the engine. */
@@ -74,7 +74,7 @@ export async function containerRequest(
     User: '0:0',
     WorkingDir: '/',
     Hostname: request.name,
-    Labels: labelsOf(request, createdAt, config, network.name),
+    Labels: labelsOf(request, createdAt, config),
     Tty: false,
     OpenStdin: false,
     // An image's own check would run its commands in here for ever.
@@ -85,7 +85,7 @@ export async function containerRequest(
       AutoRemove: true,
       RestartPolicy: { Name: 'no' },
       LogConfig: { Type: 'none' },
-      NetworkMode: network.name,
+      NetworkMode: network,
       CapDrop: ['ALL'],
       CapAdd: CAPABILITIES,
       SecurityOpt: ['no-new-privileges'],
@@ -94,12 +94,5 @@ export async function containerRequest(
       ...limits,
       ...(gpus.length === 0 ? {} : { DeviceRequests: gpus }),
     },
-    ...(network.address === undefined
-      ? {}
-      : {
-          NetworkingConfig: {
-            EndpointsConfig: { [network.name]: { IPAMConfig: { IPv4Address: network.address } } },
-          },
-        }),
   }
 }

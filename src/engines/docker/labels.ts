@@ -10,8 +10,6 @@ export const LABEL = {
   /** ISO time of the latest end; a daemon may end it before. */
   expires: 'anyplace.expires',
   specDigest: 'anyplace.spec-digest',
-  /** Name or id of the network it is on. */
-  network: 'anyplace.network',
   /** What a later client needs to start the daemon again: JSON of {@link StoredConfig}. */
   config: 'anyplace.config',
   user: 'anyplace.user.',
@@ -32,19 +30,13 @@ export interface StoredConfig {
 }
 
 /** The labels of a new sandbox. */
-export function labelsOf(
-  request: OpenRequest,
-  createdAt: Date,
-  config: StoredConfig,
-  network: string,
-): Record<string, string> {
+export function labelsOf(request: OpenRequest, createdAt: Date, config: StoredConfig): Record<string, string> {
   const labels: Record<string, string> = {
     [LABEL.id]: request.id,
     [LABEL.name]: request.name,
     [LABEL.created]: createdAt.toISOString(),
     [LABEL.expires]: new Date(config.maxExpiresAtMs).toISOString(),
     [LABEL.specDigest]: request.specDigest,
-    [LABEL.network]: network,
     [LABEL.config]: JSON.stringify(config),
   }
   if (request.owner !== undefined) labels[LABEL.owner] = JSON.stringify(request.owner)

@@ -1,14 +1,9 @@
-import { AnyplaceError } from '../../spec/index.ts'
-import { newId } from '../../kit/ids.ts'
+import { AnyplaceError, unsupportedField } from '../../spec/index.ts'
 import { EngineApiError } from './engine-api.ts'
-import type { EngineApi } from './engine-api.ts'
 import type { Connection } from './connection.ts'
-import { findContainers } from './container-state.ts'
-import { LABEL } from './labels.ts'
 
 const SHARED_NAME = 'anyplace'
 const SHARED_LABEL = 'anyplace.network'
-const PASSING_LABEL = 'anyplace.passing'
 const ICC = 'com.docker.network.bridge.enable_icc'
 
 interface NetworkAnswer {
@@ -25,7 +20,7 @@ interface NetworkAnswer {
  *
  * @throws AnyplaceError `conflict` when a network of that name is somebody else's
  */
-export async function sharedNetwork({ api }: Connection): Promise<string> {
+async function sharedNetwork({ api }: Connection): Promise<string> {
   let found = await findShared()
   if (found.length === 0) {
     try {
@@ -64,104 +59,21 @@ export async function sharedNetwork({ api }: Connection): Promise<string> {
   }
 }
 
-/** What a container is attached to. */
-export interface ContainerNetwork {
-  /** Id, name, or `none`. */
-  readonly name: string
-  /** Address to take there; the engine refuses a second container with it. */
-  readonly address?: string | undefined
-}
-
-interface PodmanNetwork {
-  readonly name: string
-  readonly options?: Readonly<Record<string, string>> | null
-  readonly subnets?: readonly { readonly subnet: string; readonly gateway?: string }[]
-}
-
-/** Networks that opens of this process hold until their container runs, by socket. */
-const held = new Map<string, Set<string>>()
-
 /**
- * A network that no other sandbox is on, made when all are in use. Podman cannot stop traffic inside a bridge, so each
- * sandbox has one to itself, shut off from the others; it is used again later. Everybody takes the same address on it, so
- * that of two clients that choose the same one at once the engine refuses the second: {@link isNetworkTaken}.
+ * The network mode of a sandbox: Docker's shared bridge, or a user-mode network of its own with Podman. Podman cannot stop
+ * traffic inside a bridge, and its isolated bridges do not hold: listing networks through its Docker API makes Podman 4
+ * forget the option, and ending one container removes the rule of all (netavark 1.4).
  *
- * `release` it once the container runs or is gone.
+ * @throws AnyplaceError `unsupported` where the engine cannot keep sandboxes apart
  */
-export async function ownNetwork({ api }: Connection): Promise<ContainerNetwork & { readonly release: () => void }> {
-  const mine = held.get(api.socketPath) ?? new Set()
-  held.set(api.socketPath, mine)
-  const [networks, containers] = await Promise.all([
-    api.json('GET', '/v4.0.0/libpod/networks/json', {
-      query: { filters: JSON.stringify({ label: [SHARED_LABEL] }) },
-    }) as Promise<readonly PodmanNetwork[]>,
-    findContainers({ api }, LABEL.id),
-  ])
-  const used = new Set(containers.map(({ Labels }) => Labels[LABEL.network]))
-  const isFree = (name: string): boolean => !used.has(name) && !mine.has(name)
-  let chosen = networks.find(({ name }) => isFree(name))
-  let name = chosen?.name
-  for (let number = 1; name === undefined; number++) {
-    const next = `${SHARED_NAME}-${number}`
-    if (isFree(next)) name = next
-  }
-  // Taken before anything is awaited, so that opens of this process never choose the same.
-  mine.add(name)
-  try {
-    chosen ??= await makeOwn(api, name)
-    if (!isShutOff(chosen)) await reload({ api }, name)
-    const subnet = chosen.subnets?.find((one) => one.subnet.includes('.'))
-    const gateway = subnet?.gateway?.split('.').map(Number)
-    if (gateway?.length !== 4) throw new AnyplaceError('internal', `Network ${name} has no IPv4 gateway.`)
-    const address = [...gateway.slice(0, 3), (gateway[3] ?? 0) + 1].join('.')
-    return { name, address, release: () => mine.delete(name) }
-  } catch (error) {
-    mine.delete(name)
-    throw error
-  }
-}
-
-/**
- * Podman 4 forgets the options of all networks as soon as anybody lists them through Docker's API, and then starts
- * containers without the isolation that the network has on disk. So it is asked before and after a start.
- */
-export async function keepsIsolation({ api }: Pick<Connection, 'api'>, name: string): Promise<boolean> {
-  return isShutOff((await api.json('GET', `/v4.0.0/libpod/networks/${name}/json`)) as PodmanNetwork)
-}
-
-function isShutOff({ options }: PodmanNetwork): boolean {
-  return options?.['isolate'] === 'true'
-}
-
-/** Podman reads its networks from disk again when their directory has changed. */
-async function reload({ api }: Pick<Connection, 'api'>, name: string): Promise<void> {
-  const passing = `${name}-reload-${newId()}`
-  await api.json('POST', '/v4.0.0/libpod/networks/create', {
-    body: { name: passing, driver: 'bridge', labels: { [PASSING_LABEL]: '1' }, dns_enabled: false },
-  })
-  await api.json('DELETE', `/v4.0.0/libpod/networks/${passing}`)
-}
-
-/** Another client took the network between our choice and the start. */
-export function isNetworkTaken(error: EngineApiError): boolean {
-  return /already (allocated|in use|used)|IPAM|requested ip address/i.test(error.message) && !/name/.test(error.message)
-}
-
-async function makeOwn(api: EngineApi, name: string): Promise<PodmanNetwork> {
-  try {
-    return (await api.json('POST', '/v4.0.0/libpod/networks/create', {
-      body: {
-        name,
-        driver: 'bridge',
-        options: { isolate: 'true' },
-        labels: { [SHARED_LABEL]: '1' },
-        dns_enabled: false,
-      },
-    })) as PodmanNetwork
-  } catch (error) {
-    // Another client made it first.
-    if (!(error instanceof EngineApiError && (error.statusCode === 409 || /already (exists|used)/.test(error.message))))
-      throw error
-    return (await api.json('GET', `/v4.0.0/libpod/networks/${name}/json`)) as PodmanNetwork
-  }
+export async function networkMode(connection: Connection, machineLabel: string): Promise<string> {
+  if (connection.kind === 'docker') return sharedNetwork(connection)
+  if (connection.userNetwork !== undefined) return connection.userNetwork
+  throw unsupportedField(
+    'network',
+    true,
+    `Podman on ${machineLabel}`,
+    'without slirp4netns it cannot keep sandboxes apart',
+    'Install slirp4netns, use rootless Podman 5, or open with network: false',
+  )
 }

@@ -14,13 +14,11 @@ import { hostDirectories } from './host-directories.ts'
 import { parseImageName } from './image-name.ts'
 import { LABEL, storedConfig } from './labels.ts'
 import { limitsOf } from './limits.ts'
-import { isNetworkTaken, keepsIsolation, ownNetwork, sharedNetwork } from './network.ts'
-import type { ContainerNetwork } from './network.ts'
+import { networkMode } from './network.ts'
 import { pullImage } from './pull-image.ts'
 
 /** A create that was never answered may still happen at the engine; this long we look for what it left. */
 const AFTERMATH_MS = 15_000
-const NETWORK_ATTEMPTS = 5
 
 /**
  * Makes and starts the container of a sandbox. Whatever fails, at whatever moment, nothing of it is left.
@@ -41,35 +39,11 @@ export async function openContainer(
   const facts = await machine.facts({ signal })
   const gpus = gpuDevices(spec.gpu, facts, connection, machine.label)
   const mounts = await hostDirectories(machine, spec, connection.socket.path, { signal })
-  const [image, shared] = await Promise.all([
+  const [image, network] = await Promise.all([
     pullImage(machine, connection, imageName, { signal, onProgress: request.onProgress }),
-    spec.network === false || connection.kind === 'podman' ? undefined : sharedNetwork(connection),
+    spec.network === false ? 'none' : networkMode(connection, machine.label),
   ])
-  const parts = { facts, image, limits, gpus, mounts }
-  const start = (network: ContainerNetwork): Promise<Host> =>
-    startContainer(connection, request, { ...parts, network }, provider)
-  if (spec.network === false) return start({ name: 'none' })
-  if (shared !== undefined) return start({ name: shared })
-  for (let attempt = 1; ; attempt++) {
-    const network = await ownNetwork(connection)
-    try {
-      const host = await start(network)
-      if (await keepsIsolation(connection, network.name)) return host
-      await host.close()
-      if (attempt === NETWORK_ATTEMPTS) throw notIsolated(connection)
-    } catch (error) {
-      const cause = error instanceof AnyplaceError ? error.cause : undefined
-      if (attempt === NETWORK_ATTEMPTS || !(cause instanceof EngineApiError && isNetworkTaken(cause))) throw error
-    } finally {
-      network.release()
-    }
-  }
-}
-
-function notIsolated({ version }: Connection): AnyplaceError {
-  return new AnyplaceError('engine-unavailable', `Podman ${version} does not keep sandboxes apart on the network.`, {
-    hint: 'Something keeps listing networks through its Docker API, which makes Podman 4 forget their isolation; use Podman 5, or network: false',
-  })
+  return startContainer(connection, request, { facts, image, limits, gpus, mounts, network }, provider)
 }
 
 /** From here on nothing is cut off in the middle: each step is short, and the signal is looked at between them. */
