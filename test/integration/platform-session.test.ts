@@ -152,6 +152,27 @@ for (const image of IMAGES) {
       expect(await stderr).toBe('end\n')
     })
 
+    it('gives all output to a reader that starts right after wait was called', async () => {
+      const running = await session.spawn(['sh', '-c', 'echo out'])
+      await new Promise((resolve) => setTimeout(resolve, 300))
+      const waiting = running.wait()
+      expect(await text(running.stdout)).toBe('out\n')
+      expect(await waiting).toMatchObject({ exitCode: 0 })
+    })
+
+    it('kills a command that is stuck with output nobody reads, and runs the next', async () => {
+      const running = await session.spawn(['sh', '-c', 'head -c 50000000 /dev/zero'])
+      await new Promise((resolve) => setTimeout(resolve, 300))
+      await running.kill()
+      expect(await run(['echo', 'next'])).toMatchObject({ stdout: 'next\n' })
+      expect(await running.wait()).toMatchObject({ exitCode: 137 })
+    })
+
+    it('leaves no watchdog behind a command that ended in time', async () => {
+      await run(['true'], { timeoutMs: 4_500_000 })
+      await untilSleeping(4500, 0)
+    })
+
     it('refuses each power it lacks and says what to do', async () => {
       const calls: (() => Promise<unknown>)[] = [
         () => session.attach('x'),
@@ -188,13 +209,13 @@ for (const image of IMAGES) {
     it('keeps the old file when the writer breaks off, and leaves nothing beside it', async () => {
       await session.files.write('file', 'old')
       const broken = async function* (): AsyncGenerator<Uint8Array> {
-        yield Buffer.from('new')
+        yield Buffer.alloc(1000, 'new')
         await Promise.resolve()
         throw new Error('the source broke')
       }
       await expect(session.files.write('file', broken())).rejects.toThrow('the source broke')
       const stalled = async function* (): AsyncGenerator<Uint8Array> {
-        yield Buffer.from('new')
+        yield Buffer.alloc(1000, 'new')
         await new Promise(() => {})
       }
       const signal = AbortSignal.timeout(300)

@@ -86,12 +86,19 @@ export class FileJob {
   async feed(content: AsyncIterable<Uint8Array>): Promise<void> {
     this.#writer ??= this.process.stdin?.getWriter()
     const iterator = content[Symbol.asyncIterator]()
-    const ended = this.process.ended.then(() => undefined)
+    let onEnd = (): void => {}
     let isDone = false
+    this.process.ended.then(() => onEnd()).catch(() => {})
     try {
       for (;;) {
-        // A source that says nothing any more must hold up neither an abort nor the word of a script that failed.
-        const next = await untilAborted(Promise.race([iterator.next(), ended]), this.#signal)
+        if (this.process.status !== undefined) return
+        // A source that says nothing any more must hold up neither an abort nor the word of a script that failed. Not
+        // Promise.race with the end, which would hold every chunk until then.
+        const arriving = new Promise<IteratorResult<Uint8Array> | undefined>((resolve, reject) => {
+          onEnd = () => resolve(undefined)
+          iterator.next().then(resolve, reject)
+        })
+        const next = await untilAborted(arriving, this.#signal)
         isDone = next?.done === true
         if (next === undefined || next.done === true) return
         await untilAborted(this.#writer?.write(next.value) ?? Promise.resolve(), this.#signal)

@@ -11,23 +11,46 @@ export async function* mergeLines(
     { stream: 'stderr' as const, reader: stderr.getReader(), splitter: new LineSplitter() },
   ]
   type Source = (typeof sources)[number]
-  const read = async (source: Source): Promise<{ source: Source; chunk: Uint8Array | undefined }> => {
-    const { value } = await source.reader.read()
-    return { source, chunk: value }
+  const arrived: { readonly source: Source; readonly chunk: Uint8Array | undefined }[] = []
+  let failure: { readonly error: unknown } | undefined
+  let wake = (): void => {}
+  // Not Promise.race: a read that waits for hours would hold every chunk of the other stream that won against it.
+  const advance = (source: Source): void => {
+    source.reader
+      .read()
+      .then(
+        ({ value }) => {
+          arrived.push({ source, chunk: value })
+        },
+        (error: unknown) => {
+          failure = { error }
+        },
+      )
+      .then(() => {
+        wake()
+      })
+      .catch(() => {})
   }
-  const pending = new Map<Source, ReturnType<typeof read>>(sources.map((source) => [source, read(source)]))
+  for (const source of sources) advance(source)
   try {
-    while (pending.size > 0) {
-      const { source, chunk } = await Promise.race(pending.values())
+    for (let open = sources.length; open > 0;) {
+      const next = arrived.shift()
+      if (next === undefined) {
+        if (failure !== undefined) throw failure.error
+        await new Promise<void>((resolve) => {
+          wake = resolve
+        })
+        continue
+      }
+      const { chunk, source } = next
       const { splitter, stream } = source
-      if (chunk === undefined) pending.delete(source)
-      else pending.set(source, read(source))
-      const last = chunk === undefined ? splitter.end() : undefined
+      if (chunk === undefined) open--
+      else advance(source)
       for (const text of chunk === undefined ? [] : splitter.push(chunk)) yield { stream, text }
+      const last = chunk === undefined ? splitter.end() : undefined
       if (last !== undefined) yield { stream, text: last }
     }
   } finally {
-    for (const promise of pending.values()) promise.catch(() => {})
     for (const { reader } of sources) {
       await reader.cancel().catch(() => {})
       reader.releaseLock()

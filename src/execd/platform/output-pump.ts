@@ -62,6 +62,11 @@ export class OutputPump {
     this.#makeRoom()
   }
 
+  /** Ends what {@link OutputPump.drop} began. */
+  keep(): void {
+    this.#dropping = false
+  }
+
   /**
    * From now on everything is taken, read or not. For a command that is being killed: what is left is little, and some
    * engines (Docker 20) tell of no command's end while the output of an ended one waits.

@@ -55,6 +55,7 @@ export class PlatformProcess implements Process {
   #settleExit: { resolve: (status: ExitStatus) => void; reject: (error: unknown) => void } = IGNORED
   #status: ExitStatus | undefined
   #isDetached = false
+  #waiters = 0
 
   constructor(place: Place, channel: Channel, command: StartedCommand) {
     this.#place = place
@@ -113,9 +114,21 @@ export class PlatformProcess implements Process {
     this.#stderr.drop()
   }
 
-  wait(options: CallOptions = {}): Promise<ExitStatus> {
-    this.discard()
-    return untilAborted(this.#exit, options.signal)
+  async wait(options: CallOptions = {}): Promise<ExitStatus> {
+    this.#waiters++
+    // A reader that starts in this turn of the event loop still gets everything.
+    setImmediate(() => {
+      if (this.#waiters > 0) this.discard()
+    })
+    try {
+      return await untilAborted(this.#exit, options.signal)
+    } finally {
+      this.#waiters--
+      if (this.#waiters === 0) {
+        this.#stdout.keep()
+        this.#stderr.keep()
+      }
+    }
   }
 
   async signal(name = 'SIGTERM'): Promise<void> {
@@ -229,7 +242,9 @@ export class PlatformProcess implements Process {
         )
       }
       if (!hasStatus && code > 128) {
-        // The shell around the command was killed too, so the platform's word is all there is.
+        // The shell around the command was killed too: alone, or with the whole place.
+        await this.#place.ask('exit 0', [])
+        // Alone, so the platform's word is all there is.
         this.#settle(code, { isSignal: true, timedOut: false, outOfMemory: false })
         return undefined
       }
