@@ -11,7 +11,9 @@ import os
 import _signal
 import _socket
 
-IDLE_KEPT = 16
+IDLE_KEPT = 64  # after a burst; those that stay unused go again
+IDLE_ALWAYS = 4
+TRIM_SECONDS = 5
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 
 
@@ -249,6 +251,8 @@ class KeeperPool:
     def __init__(self, loop, close_in_zygote):
         self.loop = loop
         self.idle = []
+        self.unused = 0  # the fewest that were idle since the last trim
+        self.trimming = False
         self.busy = set()
         self.sock, theirs = pair()
         pid = os.fork()
@@ -277,6 +281,7 @@ class KeeperPool:
 
     def take(self):
         keeper = self.idle.pop() if self.idle else self._fork()
+        self.unused = min(self.unused, len(self.idle))
         self.busy.add(keeper)
         return keeper
 
@@ -284,11 +289,25 @@ class KeeperPool:
         self.busy.discard(keeper)
         if keeper.closed:
             return
-        if len(self.idle) < IDLE_KEPT:
-            self.idle.append(keeper)
-        else:
-            keeper.closed = True
-            self.forget(keeper)
+        if len(self.idle) >= IDLE_KEPT:
+            return self.dismiss(keeper)
+        self.idle.append(keeper)
+        if not self.trimming and len(self.idle) > IDLE_ALWAYS:
+            self.trimming = True
+            self.unused = len(self.idle)
+            self.loop.later(TRIM_SECONDS, self.trim)
+
+    def trim(self):
+        for keeper in self.idle[: max(0, self.unused - IDLE_ALWAYS)]:
+            self.dismiss(keeper)
+        self.unused = len(self.idle)
+        self.trimming = len(self.idle) > IDLE_ALWAYS
+        if self.trimming:
+            self.loop.later(TRIM_SECONDS, self.trim)
+
+    def dismiss(self, keeper):
+        keeper.closed = True
+        self.forget(keeper)
 
     def forget(self, keeper):
         self.busy.discard(keeper)
