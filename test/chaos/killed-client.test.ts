@@ -69,7 +69,7 @@ for (const { name, on, otherClient, leftovers, spec } of targets) {
   })
 
   test(
-    `kill -9 of the exec daemon on ${name} ends the sandbox, typed and without leftovers`,
+    `kill -9 from inside of what starts commands on ${name}: alive or a typed end, no leftovers`,
     { timeout: 60_000 },
     async () => {
       const client = startOtherClient(otherClient, { open: { ...spec, on, timeoutMs: LIFETIME_MS, detached: true } })
@@ -80,8 +80,6 @@ for (const { name, on, otherClient, leftovers, spec } of targets) {
         () => 'ended',
         (error: { code?: string }) => error.code,
       )
-      const daemon = await box.shell('ps -o ppid= -p $PPID 2>/dev/null; echo $PPID')
-      expect(daemon.exitCode).toBe(0)
       // the daemon or its keeper: whoever started this command. Either way the sandbox must not half-live on.
       await box.shell('kill -9 $PPID').catch(() => undefined)
       const alive = await box.run(['echo', 'alive'], { timeoutMs: 20_000 }).then(
