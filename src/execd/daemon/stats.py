@@ -62,10 +62,12 @@ def own(daemon):
 
 
 def resident(pid):
-    text = read("/proc/%d/statm" % pid)
-    if not text:
-        return 0
-    words = text.split()
+    """Its share of memory: pages that forks have in common are counted once, not once each."""
+    for line in (read("/proc/%d/smaps_rollup" % pid) or "").splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) * 1024
+    text = read("/proc/%d/statm" % pid)  # of another user, or an older kernel
+    words = text.split() if text else ()
     return (int(words[1]) - int(words[2])) * PAGE if len(words) > 2 else 0
 
 
