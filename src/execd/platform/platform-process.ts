@@ -243,7 +243,9 @@ export class PlatformProcess implements Process {
       }
       if (!hasStatus && code > 128) {
         // The shell around the command was killed too: alone, or with the whole place.
-        await this.#place.ask('exit 0', [])
+        if ((await this.#place.ask('exit 0', [])).exitCode !== 0) {
+          return new AnyplaceError('connection-lost', `Process ${this.id} was lost: its place runs nothing any more.`)
+        }
         // Alone, so the platform's word is all there is.
         this.#settle(code, { isSignal: true, timedOut: false, outOfMemory: false })
         return undefined
