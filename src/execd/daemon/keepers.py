@@ -17,12 +17,18 @@ TRIM_SECONDS = 5
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 
 
+_libc = None
+
+
 def prctl(option, value):
     """False where it cannot be had (a Python without ctypes)."""
+    global _libc
     try:
-        import ctypes
+        if _libc is None:
+            import ctypes
 
-        return ctypes.CDLL(None).prctl(option, value, 0, 0, 0) == 0
+            _libc = ctypes.CDLL(None)
+        return _libc.prctl(option, value, 0, 0, 0) == 0
     except Exception:
         return False
 
@@ -62,6 +68,10 @@ def zygote(sock, close):
     import subprocess  # noqa: F401 - loaded once, shared by every keeper
 
     prctl(1, 9)  # loads ctypes once; and the zygote dies with the daemon
+    import gc
+
+    gc.disable()  # a collection would touch, and so copy, the pages that keepers share
+    gc.freeze()
     while True:
         kind, fds = receive_fds(sock, 1, 1)
         if not kind:
@@ -69,9 +79,6 @@ def zygote(sock, close):
         pid = os.fork()
         if pid == 0:
             sock.close()
-            import gc
-
-            gc.disable()
             _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
             mine = _socket.socket(fileno=fds[0])
             try:
