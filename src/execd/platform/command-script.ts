@@ -133,11 +133,12 @@ ooms() {
   done
 }
 watchdog() {
-  trap 'kill "$!" 2>/dev/null; exit 0' TERM
-  sleep "$limit" &
-  wait "$!" || exit 0
-  trap '' TERM
-  kill -USR1 $$
+  look $$ || exit 0
+  ours=$started
+  sleep "$limit" || exit 0
+  trap '' HUP INT QUIT TERM
+  # A stranger may have the number by now.
+  if look $$ && [ "$started" = "$ours" ]; then kill -USR1 $$; else exit 0; fi
   { read -r me line; } </proc/self/stat
   spare="$me $$" root= chief= shell=
   for p in /proc/[0-9]*; do
@@ -151,6 +152,18 @@ watchdog() {
   done
   spare="$spare $shell"
   kill_tree
+}
+# Not by a trap in the watchdog: a signal that comes before the trap is set would be lost, and the sleep stay.
+stop_watchdog() {
+  kill -STOP "$watch"
+  while look "$watch"; do
+    case $state in T | t | Z | X) break ;; esac
+  done
+  for p in /proc/[0-9]*; do
+    p=\${p#/proc/}
+    if look "$p" && [ "$parent" = "$watch" ]; then kill -KILL "$p"; fi
+  done
+  kill -KILL "$watch"
 }
 if [ -n "$limit" ]; then
   watchdog </dev/null >/dev/null 2>&1 &
@@ -168,7 +181,9 @@ result=$(
 code=\${result##* } told=0
 [ -z "\${result% *}" ] || told=1
 if [ -n "$watch" ]; then
-  if [ "$timed" = 1 ]; then wait "$watch"; else kill -TERM "$watch" 2>/dev/null; fi
+  # Shells tell of jobs that were killed; the marks go to 3 and 4.
+  exec 2>/dev/null
+  if [ "$timed" = 1 ]; then wait "$watch"; else stop_watchdog; fi
 fi
 ooms
 oom=0
