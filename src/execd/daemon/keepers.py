@@ -76,7 +76,10 @@ def zygote(sock, close):
         kind, fds = receive_fds(sock, 1, 1)
         if not kind:
             os._exit(0)
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:  # no pids or memory left: the daemon sees the closed end and says so
+            pid = -1
         if pid == 0:
             sock.close()
             _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
@@ -261,24 +264,35 @@ class KeeperPool:
         self.unused = 0  # the fewest that were idle since the last trim
         self.trimming = False
         self.busy = set()
+        self.close_in_zygote = close_in_zygote
+        self.begin()
+        self.give_back(self._fork())
+
+    def begin(self):
         self.sock, theirs = pair()
         pid = os.fork()
         if pid == 0:
             try:
-                loop.epoll.close()
+                self.loop.epoll.close()
                 self.sock.close()
-                zygote(theirs, close_in_zygote)
+                zygote(theirs, self.close_in_zygote)
             except BaseException as error:
                 os.write(2, ("zygote: %r\n" % (error,)).encode())
             os._exit(1)
         self.pid = pid
         theirs.close()
-        self.give_back(self._fork())
 
     def order(self, kind):
         ours, theirs = pair()
-        send_fds(self.sock, kind, [theirs.fileno()])
-        theirs.close()
+        try:
+            try:
+                send_fds(self.sock, kind, [theirs.fileno()])
+            except OSError:  # somebody killed the zygote
+                self.sock.close()
+                self.begin()
+                send_fds(self.sock, kind, [theirs.fileno()])
+        finally:
+            theirs.close()
         return ours
 
     def _fork(self):

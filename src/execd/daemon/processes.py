@@ -240,11 +240,16 @@ class Process:
     def lost(self):
         self.keeper = None
         self.is_empty = True
-        if self.status is None:
-            if self.pid == 0:
-                for answer in self.pending:
-                    answer(Refused("resource-exhausted", "the process that should have started the command was killed"))
-                self.pending = []
+        if self.pid == 0 and self.status is None:
+            for output in self.outputs:
+                output.close()
+            self.close_stdin()
+            self.table.forget(self)
+            refused = Refused("resource-exhausted", "no process could be started in the sandbox", "end some of its processes, or raise pidsLimit")
+            answers, self.pending = self.pending, []
+            for answer in answers:
+                answer(refused)
+        elif self.status is None:
             self.exited(9)
         self.killed()
 
