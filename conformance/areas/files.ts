@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { createHash, randomBytes } from 'node:crypto'
 import { drain, eventually, failsWith } from '../expectations.ts'
+import type { TestedSandbox } from '../target.ts'
 import { verifies } from '../verifies.ts'
 
 verifies('files:round-trip', async ({ box, directory }) => {
@@ -207,7 +208,7 @@ verifies('files:as-user', async ({ box, directory }) => {
 })
 
 /** The sandbox with its methods bound, so that they can be taken apart. */
-async function bound(box: () => Promise<import('../target.ts').TestedSandbox>) {
+async function bound(box: () => Promise<TestedSandbox>) {
   const sandbox = await box()
   return { files: sandbox.files, workdir: sandbox.workdir, run: sandbox.run.bind(sandbox) }
 }

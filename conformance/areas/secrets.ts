@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { inspect } from 'node:util'
 import { failsWith } from '../expectations.ts'
 import type { TestedSandbox } from '../target.ts'
 import { verifies } from '../verifies.ts'
@@ -55,7 +56,7 @@ verifies('secrets:not-in-errors', async ({ open, options, target, marker }) => {
     await failsWith(target.api.open(options({ secrets, name: '-wrong' })), 'invalid-argument'),
   ]
   for (const failure of failures) {
-    const text = `${failure.message} ${failure.hint ?? ''} ${JSON.stringify(failure)} ${failure.stack ?? ''} ${String(failure.cause ?? '')}`
+    const text = `${failure.message} ${failure.hint ?? ''} ${JSON.stringify(failure)} ${failure.stack ?? ''} ${inspect(failure.cause)}`
     assert.ok(!text.includes(secrets.TOKEN), `a secret is in: ${failure.code}`)
   }
 })

@@ -52,7 +52,7 @@ export function runVitest(name, filters, outputFile) {
 /** Test files that none of the filters takes: a suite that nobody runs is worse than none. */
 export function testFilesOutside(filters) {
   const paths = ['src', 'test', 'conformance'].flatMap((directory) =>
-    readdirSync(directory, { recursive: true }).map((path) => `${directory}/${path}`),
+    readdirSync(directory, { recursive: true, encoding: 'utf8' }).map((path) => `${directory}/${path}`),
   )
   return paths.filter((path) => path.endsWith('.test.ts') && !filters.some((filter) => path.startsWith(filter)))
 }
@@ -61,7 +61,7 @@ function hasTests(filter) {
   const slash = filter.lastIndexOf('/')
   const directory = existsSync(filter) ? filter : filter.slice(0, slash)
   if (!existsSync(directory)) return false
-  return readdirSync(directory, { recursive: true }).some(
+  return readdirSync(directory, { recursive: true, encoding: 'utf8' }).some(
     (path) => `${directory.replace(/\/$/, '')}/${path}`.startsWith(filter) && path.endsWith('.test.ts'),
   )
 }

@@ -19,7 +19,7 @@ export async function chaosTargets(): Promise<readonly ChaosTarget[]> {
     const reach = await target.reach()
     if (reach.reached) found.push({ ...target, spec: {}, leftovers: (...ids) => target.leftovers(...ids) })
     else if (expected.includes(engine)) throw new Error(`ANYPLACE_EXPECT names ${engine}: ${reach.why}`)
-    else console.warn(`chaos: ${engine} is not reached: ${reach.why}; ${reach.howToEnable}`)
+    else process.stderr.write(`chaos: ${engine} is not reached: ${reach.why}; ${reach.howToEnable}\n`)
   }
   return found
 }

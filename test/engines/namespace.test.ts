@@ -129,7 +129,7 @@ describe.each(ways)('the namespace engine $name', ({ uid }) => {
       (await box.run(['env'])).stdout
         .split('\n')
         .filter(Boolean)
-        .map((line) => line.split('=')[0])
+        .map((line) => line.split('=')[0] ?? '')
         .toSorted(),
     ).toEqual(['ANYPLACE_SANDBOX', 'GIVEN', 'HOME', 'LANG', 'LOGNAME', 'PATH', 'TERM', 'USER'])
     expect((await box.sh('ls /proc/self/fd | wc -l')).stdout.trim()).toBe('4')

@@ -99,8 +99,8 @@ for (const image of IMAGES) {
       const names = bare.stdout
         .split('\0')
         .filter(Boolean)
-        .map((entry) => entry.split('=')[0])
-      expect(names.sort()).toEqual(['ANYPLACE_PROCESS', 'HOME', 'LANG', 'LOGNAME', 'PATH', 'TERM', 'USER'])
+        .map((entry) => entry.split('=')[0] ?? '')
+      expect(names.toSorted()).toEqual(['ANYPLACE_PROCESS', 'HOME', 'LANG', 'LOGNAME', 'PATH', 'TERM', 'USER'])
       const raw = await run(['cat', '/proc/self/environ'], { env: odd })
       expect(raw.stdout).toContain('a.b=x\ny\0')
       for (const entry of ['PWD=/given', 'OPTIND=none', `QUOTED='"$(id)`]) expect(raw.stdout).toContain(`${entry}\0`)

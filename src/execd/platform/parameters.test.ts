@@ -43,7 +43,7 @@ describe('encodeParameters', () => {
 
 function bytesOf(text: string): Buffer {
   return Buffer.concat(
-    [...text].map((character) => {
+    Array.from(text, (character) => {
       const code = character.charCodeAt(0)
       return character.length === 1 && code >= 0xdc80 && code <= 0xdcff
         ? Buffer.of(code - 0xdc00)

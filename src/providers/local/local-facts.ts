@@ -64,7 +64,7 @@ function totalMemoryBytes(): number {
 /** NVIDIA devices by model name, or by device file where the driver does not tell. */
 async function localGpus(): Promise<readonly string[]> {
   const driver = '/proc/driver/nvidia/gpus'
-  const slots = await readdir(driver).catch(() => [])
+  const slots = await readdir(driver).catch((): string[] => [])
   if (slots.length > 0) {
     const texts = await Promise.all(slots.toSorted().map((slot) => readText(join(driver, slot, 'information'))))
     return texts.map((text) => /^Model:\s*(.+)$/m.exec(text ?? '')?.[1]?.trim() ?? 'NVIDIA GPU')
