@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { once } from 'node:events'
+import { abortError } from '../kit/deadline.ts'
 import { AnyplaceError } from '../spec/index.ts'
 import type { CallOptions, Channel } from '../spec/index.ts'
 
@@ -17,6 +18,8 @@ export interface DaemonConfig {
   readonly user?: string | undefined
   /** The base environment of commands. */
   readonly env: Readonly<Record<string, string>>
+  /** HOME of the user's commands; made when missing, and then owned by the user. @default the user's own, else one in /tmp */
+  readonly home?: string | undefined
   /** Also take the environment that the platform started the daemon with (a container image's ENV). */
   readonly inheritEnv: boolean
   readonly expiresAtMs: number
@@ -130,7 +133,9 @@ export function connectorArgv(inputBytes: number, python = 'python3'): readonly 
 
 /**
  * Source of the supervisor that runs as pid 1 of a container: `python3 -I -S -c SOURCE EXPIRES_AT_MS MAX_EXPIRES_AT_MS
- * RUN_DIRECTORY`. It ends, and the container with it, when the time is up or the daemon has ended.
+ * RUN_DIRECTORY [LOADER BYTES]`. It ends, and the container with it, when the time is up or the daemon has ended. With the
+ * last two words of a connector's argv a fork of it becomes that connector, on its standard streams: no second interpreter
+ * has to start.
  */
 export async function supervisorSource(): Promise<string> {
   const text = (await sources()).get('supervisor') ?? ''
@@ -142,6 +147,16 @@ os.makedirs(run, 0o700, exist_ok=True)
 expiry = os.open(run + "/expiry", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 def moment(ms):
     return boot_ms() + int(ms) - now_ms()
+if len(sys.argv) > 4:
+    loader = sys.argv[4]
+    if os.fork() == 0:
+        sys.argv[1:] = sys.argv[5:]
+        exec(loader, {"__name__": "__main__"})
+        os._exit(0)
+    null = os.open("/dev/null", os.O_RDWR)
+    for fd in (0, 1, 2):
+        os.dup2(null, fd)
+    os.close(null)
 supervise(moment(sys.argv[1]), moment(sys.argv[2]), expiry, None, run + "/execd.pid")
 `
 }
@@ -186,9 +201,7 @@ export async function bootstrap(
     throw startFailure(exit.exitCode, Buffer.concat(errors).toString('utf8').trim().slice(-1500))
   } catch (error) {
     await channel.close()
-    if (options.signal?.aborted && !AnyplaceError.is(error)) {
-      throw new AnyplaceError('cancelled', 'Connecting to the exec daemon was cancelled', { cause: error })
-    }
+    if (options.signal?.aborted && !AnyplaceError.is(error)) throw abortError(options.signal)
     throw error
   }
 }

@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { AnyplaceError, DEFAULTS } from '../../spec/index.ts'
 import type { CallOptions, Channel, Host, HostInfo } from '../../spec/index.ts'
 import { bootstrap } from '../../execd/bootstrap.ts'
+import type { DaemonConfig } from '../../execd/bootstrap.ts'
 import { throwIfAborted } from '../../kit/deadline.ts'
 import { EngineApiError } from './engine-api.ts'
 import { TITLES } from './connection.ts'
@@ -22,18 +23,16 @@ export interface ContainerHostParts {
   readonly config: StoredConfig
 }
 
+/** The channel that came with the start, or why there is none. */
+export type FirstChannel = { readonly channel: Channel } | { readonly error: AnyplaceError }
+
 /** On the container's disk, so that kept output does not count as the user's memory. */
 const JOURNAL_DIRECTORY = '/var/lib/anyplace/journal'
 const REMOVAL_WAIT_MS = 30_000
 /** While a container ends, its engine calls it running for a moment and refuses processes in many words. */
 const ENDING_MS = 1500
-/**
- * Before the program: without it ends with 127 (the engines tell a missing program in text on stdout), and makes the caller's
- * home as root.
- */
-const START = `command -v "$3" >/dev/null 2>&1 || exit 127
-[ -z "$1" ] || [ -d "$1" ] || { mkdir -p "$1" && chown "$2" "$1"; }
-shift 2
+/** Without the program it ends with 127: the engines tell a missing program in text on stdout. */
+const START = `command -v "$1" >/dev/null 2>&1 || exit 127
 exec "$@"`
 
 /** One container as a place for a sandbox. */
@@ -42,38 +41,41 @@ export class ContainerHost implements Host {
   readonly name: string
   readonly provider: string
   readonly #parts: ContainerHostParts
+  /** For the first `connect`. */
+  #first: FirstChannel | undefined
 
-  constructor(parts: ContainerHostParts) {
+  constructor(parts: ContainerHostParts, first?: FirstChannel) {
+    this.#first = first
+    // One that has ended unused is of no use: then a new one tells what became of the container.
+    if (first !== undefined && 'channel' in first) {
+      const forget = (): void => {
+        if (this.#first === first) this.#first = undefined
+      }
+      first.channel.exit.then(forget, forget)
+    }
     this.id = parts.id
     this.name = parts.name
     this.provider = parts.provider
     this.#parts = parts
   }
 
-  connect(options: CallOptions = {}): Promise<Channel> {
+  async connect(options: CallOptions = {}): Promise<Channel> {
+    const first = this.#first
+    this.#first = undefined
+    if (first !== undefined) {
+      if ('error' in first) throw first.error
+      return first.channel
+    }
     const { config, connection, containerId, id } = this.#parts
-    const { env, expiresAtMs, home, idleTimeoutMs, maxExpiresAtMs, user, workdir } = config
     return this.#whileThere(async () => {
       const channel = await bootstrap(
-        (argv, { signal }) => {
-          const started = ['/bin/sh', '-c', START, 'anyplace', home ?? '', user ?? '0:0', ...argv]
-          return execChannel(connection.api, containerId, started, { cwd: '/', user: '0:0', signal })
-        },
-        {
-          sandboxId: id,
-          runDirectory: RUN_DIRECTORY,
-          workdir,
-          user,
-          env,
-          inheritEnv: true,
-          expiresAtMs,
-          maxExpiresAtMs,
-          idleTimeoutMs,
-          journalBytes: DEFAULTS.journalBytes,
-          journalDirectory: JOURNAL_DIRECTORY,
-          supervisor: 'external',
-          ownPidNamespace: true,
-        },
+        (argv, { signal }) =>
+          execChannel(connection.api, containerId, ['/bin/sh', '-c', START, 'anyplace', ...argv], {
+            cwd: '/',
+            user: '0:0',
+            signal,
+          }),
+        daemonConfig(id, config),
         { start: true, signal: options.signal },
       )
       await refuseEngineText(channel)
@@ -99,6 +101,9 @@ export class ContainerHost implements Host {
 
   async close(options: CallOptions = {}): Promise<void> {
     const { connection, containerId } = this.#parts
+    const first = this.#first
+    this.#first = undefined
+    if (first !== undefined && 'channel' in first) await first.channel.close()
     await removeContainer(connection, containerId, options)
   }
 
@@ -123,6 +128,26 @@ export class ContainerHost implements Host {
         { cause: error },
       )
     }
+  }
+}
+
+export function daemonConfig(id: string, config: StoredConfig): DaemonConfig {
+  const { env, expiresAtMs, home, idleTimeoutMs, maxExpiresAtMs, user, workdir } = config
+  return {
+    sandboxId: id,
+    runDirectory: RUN_DIRECTORY,
+    workdir,
+    user,
+    env,
+    home,
+    inheritEnv: true,
+    expiresAtMs,
+    maxExpiresAtMs,
+    idleTimeoutMs,
+    journalBytes: DEFAULTS.journalBytes,
+    journalDirectory: JOURNAL_DIRECTORY,
+    supervisor: 'external',
+    ownPidNamespace: true,
   }
 }
 

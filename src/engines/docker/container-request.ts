@@ -25,17 +25,19 @@ export interface ContainerParts {
   readonly network: string
 }
 
-/** What creates a container; the rest is only for the engine. */
-export interface ContainerBody extends Readonly<Record<string, unknown>> {
-  readonly Labels: Readonly<Record<string, string>>
+/** A container that can be created. */
+export interface ContainerPlan {
+  readonly config: StoredConfig
+  /** What creates it; `connector` is started in it once, with the streams that are attached before the start. */
+  readonly body: (connector: readonly string[]) => Promise<object>
 }
 
-/** The body that creates the container of a sandbox. */
+/** What the container of a sandbox shall be. */
 export async function containerRequest(
   request: OpenRequest,
   connection: Connection,
   parts: ContainerParts,
-): Promise<ContainerBody> {
+): Promise<ContainerPlan> {
   const { facts, gpus, image, limits, mounts, network } = parts
   const { lifetime, spec } = request
   const workdir = spec.workdir ?? DEFAULTS.workdir
@@ -66,17 +68,22 @@ export async function containerRequest(
     env: { ...(needsHome ? { HOME: CALLER_HOME } : {}), ...spec.env },
     home: needsHome ? CALLER_HOME : undefined,
   }
-  return {
+  const body = async (connector: readonly string[]): Promise<object> => ({
     Image: image.id,
     Entrypoint: ['/bin/sh'],
-    Cmd: await supervisorArguments(config.expiresAtMs, config.maxExpiresAtMs),
+    Cmd: await supervisorArguments(config.expiresAtMs, config.maxExpiresAtMs, connector),
     // The daemon switches users itself.
     User: '0:0',
     WorkingDir: '/',
     Hostname: request.name,
     Labels: labelsOf(request, createdAt, config),
     Tty: false,
-    OpenStdin: false,
+    AttachStdin: true,
+    AttachStdout: true,
+    AttachStderr: true,
+    OpenStdin: true,
+    // The first client's end is the end of its stream, not of the sandbox.
+    StdinOnce: true,
     // An image's own check would run its commands in here for ever.
     Healthcheck: { Test: ['NONE'] },
     HostConfig: {
@@ -94,5 +101,6 @@ export async function containerRequest(
       ...limits,
       ...(gpus.length === 0 ? {} : { DeviceRequests: gpus }),
     },
-  }
+  })
+  return { config, body }
 }

@@ -16,6 +16,7 @@ export interface ExecOptions extends CallOptions {
 
 /** The engine ends the stream a moment before it knows the exit code. */
 const EXIT_CODE_WAIT_MS = 5000
+const MAX_STDERR_CHARACTERS = 16 * 1024
 
 /**
  * Starts a process in a container through the engine's exec and gives its streams. With `tty` everything comes on stdout.
@@ -46,10 +47,30 @@ export async function execChannel(
     signal,
   })) as { readonly Id: string }
   const socket = await api.upgrade(`/exec/${created.Id}/start`, { body: { Detach: false, Tty: tty }, signal })
-  return new ExecChannel(api, created.Id, socket, tty)
+  return new EngineChannel(socket, tty, () => exitCodeOf(api, created.Id))
 }
 
-class ExecChannel implements Channel {
+/**
+ * The standard streams of a container's first process, to be asked for before the container is started. The engine tells
+ * no exit code of whoever it handed them to: `exitCode` finds one in what it wrote to stderr.
+ */
+export async function attachChannel(
+  api: EngineApi,
+  containerId: string,
+  exitCode: (stderr: string) => number,
+  options: CallOptions = {},
+): Promise<Channel> {
+  const query = { stream: '1', stdin: '1', stdout: '1', stderr: '1' }
+  const socket = await api.upgrade(`/containers/${containerId}/attach`, { query, signal: options.signal })
+  let text = ''
+  const channel = new EngineChannel(socket, false, () => Promise.resolve(exitCode(text)))
+  channel.stderr.on('data', (chunk: Buffer) => {
+    if (text.length < MAX_STDERR_CHARACTERS) text += chunk.toString()
+  })
+  return channel
+}
+
+class EngineChannel implements Channel {
   readonly stdin: Writable
   readonly stdout: Readable
   readonly stderr: Readable
@@ -57,13 +78,13 @@ class ExecChannel implements Channel {
   readonly #socket: Duplex
   #closed = false
 
-  constructor(api: EngineApi, execId: string, socket: Duplex, tty: boolean) {
+  constructor(socket: Duplex, tty: boolean, exitCode: () => Promise<number>) {
     this.#socket = socket
     const streams = tty ? terminalStreams(socket) : demultiplex(socket)
     this.stdin = stdinOf(socket)
     this.stdout = streams.stdout
     this.stderr = streams.stderr
-    this.exit = this.#waitForExit(api, execId, streams.ended)
+    this.exit = this.#waitForExit(streams.ended, exitCode)
     this.exit.catch(() => {})
   }
 
@@ -80,22 +101,26 @@ class ExecChannel implements Channel {
     return this.close()
   }
 
-  async #waitForExit(api: EngineApi, execId: string, ended: Promise<Error | undefined>): Promise<ChannelExit> {
+  async #waitForExit(ended: Promise<Error | undefined>, exitCode: () => Promise<number>): Promise<ChannelExit> {
     const broken = await ended
     if (this.#closed) throw new AnyplaceError('connection-lost', 'The channel was closed before the process ended.')
     if (broken !== undefined) throw broken
-    const deadline = Date.now() + EXIT_CODE_WAIT_MS
-    for (let pauseMs = 2; ; pauseMs = Math.min(pauseMs * 2, 100)) {
-      const state = (await api.json('GET', `/exec/${execId}/json`)) as {
-        readonly Running: boolean
-        readonly ExitCode: number | null
-      }
-      if (!state.Running && state.ExitCode !== null) return exitOf(state.ExitCode)
-      // The engine itself was ended, or cut us off, while the process runs on.
-      if (Date.now() > deadline)
-        throw new AnyplaceError('connection-lost', 'The engine ended the stream while the process still runs.')
-      await delay(pauseMs)
+    return exitOf(await exitCode())
+  }
+}
+
+async function exitCodeOf(api: EngineApi, execId: string): Promise<number> {
+  const deadline = Date.now() + EXIT_CODE_WAIT_MS
+  for (let pauseMs = 2; ; pauseMs = Math.min(pauseMs * 2, 100)) {
+    const state = (await api.json('GET', `/exec/${execId}/json`)) as {
+      readonly Running: boolean
+      readonly ExitCode: number | null
     }
+    if (!state.Running && state.ExitCode !== null) return state.ExitCode
+    // The engine itself was ended, or cut us off, while the process runs on.
+    if (Date.now() > deadline)
+      throw new AnyplaceError('connection-lost', 'The engine ended the stream while the process still runs.')
+    await delay(pauseMs)
   }
 }
 

@@ -49,7 +49,7 @@ test.skipIf(process.platform !== 'linux')(
 )
 
 test('it holds where words are split and globbed as POSIX says: no syntax beyond sh', async () => {
-  const args = await supervisorArguments(1, 2)
+  const args = await supervisorArguments(1, 2, ['true'])
   await promisify(execFile)('/bin/sh', ['-n', ...args.slice(0, 2)])
   await promisify(execFile)('/bin/sh', ['-n', '-c', SHELL_SUPERVISOR])
   // One word of an argv may hold 128 KiB.

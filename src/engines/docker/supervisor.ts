@@ -3,10 +3,16 @@ import { supervisorSource } from '../../execd/bootstrap.ts'
 /** Root-only memory of the container: the daemon's socket, the expiry and the pid file. */
 export const RUN_DIRECTORY = '/run/anyplace'
 
+/** What the first client reads on stderr where no daemon can run. */
+export const NO_PYTHON = 'anyplace-execd: there is no python3'
+
 // Old Python gets the shell's supervisor. The source is a parameter, so that an old one never has to parse it.
 const PYTHON_START = `import sys
 if sys.version_info < (3, 9):
     import os
+    os.write(2, b"anyplace-execd: Python 3.9 or later is needed\\n")
+    for fd in (0, 1, 2):
+        os.dup2(os.open("/dev/null", os.O_RDWR), fd)
     os.execv("/bin/sh", ["/bin/sh", "-c", sys.argv[1], "sh"] + sys.argv[3:])
 source = sys.argv[2]
 sys.argv[1:] = sys.argv[3:]
@@ -41,13 +47,23 @@ while :; do
   if [ $? -eq 127 ]; then exit 70; fi
 done`
 
-const START = `command -v python3 >/dev/null 2>&1 && exec python3 -I -S -c "$1" "$2" "$3" "$4" "$5" "$6"
+/** Without Python it says so, and lets go of the streams: whoever waits on them for a daemon shall know. */
+const START = `command -v python3 >/dev/null 2>&1 && exec python3 -I -S -c "$@"
+echo '${NO_PYTHON}' >&2
+exec </dev/null >/dev/null 2>&1
 shell=$2
 shift 3
 eval "$shell"`
 
-/** What pid 1 of a container runs: it ends the container when the time is up, and reaps. The entrypoint is /bin/sh. */
-export async function supervisorArguments(expiresAtMs: number, maxExpiresAtMs: number): Promise<readonly string[]> {
+/**
+ * What pid 1 of a container runs: it ends the container when the time is up, reaps, and lets a fork of itself be the first
+ * connector (the last two words of its argv) on its standard streams. The entrypoint is /bin/sh.
+ */
+export async function supervisorArguments(
+  expiresAtMs: number,
+  maxExpiresAtMs: number,
+  connector: readonly string[],
+): Promise<readonly string[]> {
   const ends = [String(Math.ceil(expiresAtMs)), String(Math.ceil(maxExpiresAtMs)), RUN_DIRECTORY]
-  return ['-c', START, 'anyplace', PYTHON_START, SHELL_SUPERVISOR, await supervisorSource(), ...ends]
+  return ['-c', START, 'anyplace', PYTHON_START, SHELL_SUPERVISOR, await supervisorSource(), ...ends, ...connector]
 }

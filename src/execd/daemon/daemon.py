@@ -241,7 +241,9 @@ class Daemon:
         self.last_active = time.monotonic()
         self.pool = keepers.KeeperPool(self.loop, [listener_fd, expiry_fd] + ([lifeline] if lifeline is not None else []))
         user = users.resolve(config.get("user"))
-        self.prepare_workdir(user)
+        self.make_directory(config["workdir"], user)
+        if config.get("home"):
+            self.make_directory(config["home"], user)
         self.table = ProcessTable(self.loop, self.pool, config, user, self.base_env(), self.oom_kills)
         self.files = None
         self.loop.watch(listener_fd, self.accept, read=True)
@@ -250,8 +252,8 @@ class Daemon:
         if config.get("idleTimeoutMs"):
             self.loop.later(config["idleTimeoutMs"] / 1000.0, self.check_idle)
 
-    def prepare_workdir(self, user):
-        path = self.config["workdir"]
+    @staticmethod
+    def make_directory(path, user):
         missing = []
         while not os.path.isdir(path) and path != "/":
             missing.append(path)

@@ -375,7 +375,7 @@ class ProcessTable:
             raise Refused("invalid-argument", "argv[0], the program, is empty")
         user = users.resolve(message["user"]) if message.get("user") is not None else self.user
         env = dict(self.env)
-        home = self.config["env"].get("HOME") if user is self.user else None
+        home = (self.config["env"].get("HOME") or self.config.get("home")) if user is self.user else None
         env[b"HOME"] = wire.to_bytes(home or user.home, "HOME")
         if user.name and b"USER" not in env:
             env[b"USER"] = env[b"LOGNAME"] = os.fsencode(user.name)
