@@ -80,3 +80,29 @@ test('a removal that fails is told and does not stop the others', async () => {
   expect(names(report.removed)).toEqual(['a', 'c'])
   expect(report.failed).toMatchObject([{ name: 'b', reason: 'busy' }])
 })
+
+test('a failure while the listing goes on is the failure of the whole, and nothing is left unheard', async () => {
+  const { provider, add } = world()
+  add('first', { lifetime: { timeoutMs: -1, maxLifetimeMs: -1 } })
+  const unheard: unknown[] = []
+  const hear = (error: unknown): void => void unheard.push(error)
+  process.on('unhandledRejection', hear)
+  try {
+    const stop = new AbortController()
+    const slow = {
+      ...provider,
+      attach: () => new Promise((_resolve, reject) => setTimeout(() => reject(new Error('no answer')), 10)),
+      async *list() {
+        for await (const info of provider.list()) yield info
+        stop.abort(new Error('given up'))
+        await new Promise((resolve) => setTimeout(resolve, 50))
+        throw new Error('the listing broke off')
+      },
+    } as unknown as typeof provider
+    const collecting = collectGarbage({ provider: slow }, { signal: stop.signal })
+    await expect(collecting).rejects.toThrow()
+    expect(unheard).toEqual([])
+  } finally {
+    process.off('unhandledRejection', hear)
+  }
+})

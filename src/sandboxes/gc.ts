@@ -66,13 +66,22 @@ export async function collectGarbage(context: GcContext, options: GcOptions = {}
   }
 
   const running = new Set<Promise<void>>()
-  for await (const info of context.provider.list({ signal })) {
-    if (context.engine !== undefined && info.engine !== context.engine) continue
-    const work = consider(info).finally(() => running.delete(work))
-    running.add(work)
-    if (running.size >= PARALLEL) await Promise.race(running)
+  let fault: { readonly error: unknown } | undefined
+  try {
+    for await (const info of context.provider.list({ signal })) {
+      if (context.engine !== undefined && info.engine !== context.engine) continue
+      const work = consider(info)
+        // Heard of below: the listing may be waiting for the platform just now.
+        .catch((error: unknown) => void (fault ??= { error }))
+        .finally(() => running.delete(work))
+      running.add(work)
+      if (running.size >= PARALLEL) await Promise.race(running)
+      if (fault !== undefined) break
+    }
+  } finally {
+    await Promise.all(running)
   }
-  await Promise.all(running)
+  if (fault !== undefined) throw fault.error
   return { dryRun, removed, kept, failed }
 }
 
