@@ -81,6 +81,11 @@ describe.each(ways)('the namespace engine $name', ({ uid }) => {
     expect(tty.exitCode).not.toBe(0)
     for (const command of ['mount -t tmpfs none /mnt', 'hostname other', 'chroot / true', 'mknod /tmp/d b 254 0'])
       expect((await box.sh(command)).exitCode, command).not.toBe(0)
+    // A user namespace of its own would give it all of them back.
+    const code = 'import ctypes; print(ctypes.CDLL(None).unshare(0x10000000)); print(open("/proc/self/status").read())'
+    const nested = (await box.run(['python3', '-c', code])).stdout
+    expect(nested).toMatch(/^-1$/m)
+    expect(nested).toMatch(/^CapEff:\t0{16}$/m)
   })
 
   it('shows nothing of the host outside the allow-list', async () => {
