@@ -137,7 +137,10 @@ async function readRecord(
   return bytes === undefined ? undefined : parseRecord(bytes, path)
 }
 
-/** Every record of this engine's. One that is being removed meanwhile is left out. */
+/**
+ * Every record of this engine's. Left out are one that is being removed meanwhile, and one that cannot be read: it must not
+ * hide the others from whoever lists or cleans up.
+ */
 export async function* listRecords(
   machine: Machine,
   stateDirectory: string,
@@ -146,9 +149,13 @@ export async function* listRecords(
 ): AsyncIterable<SandboxRecord> {
   for (const id of await machine.listDirectory(`${stateDirectory}/sandboxes`, options)) {
     if (!ID.test(id)) continue
-    const record = await readRecord(machine, stateDirectory, id, options)
+    const record = await readRecord(machine, stateDirectory, id, options).catch(damagedIsNone)
     if (record?.engine === engine) yield record
   }
+}
+
+function damagedIsNone(error: unknown): undefined {
+  if (!AnyplaceError.is(error, 'internal')) throw error
 }
 
 /** The sandbox as it is now: its supervisor tells whether it runs, its expiry file when it ends. */
