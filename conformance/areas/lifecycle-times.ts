@@ -51,11 +51,11 @@ verifies('lifecycle:expiry-without-client', async (context) => {
 })
 
 verifies('lifecycle:extend', async ({ open }) => {
-  const box = await open({ timeoutMs: 6000, maxLifetimeMs: 60_000 })
+  const box = await open({ timeoutMs: 4000, maxLifetimeMs: 60_000 })
   const before = Date.now()
   const end = await box.extend(30_000)
   assert.ok(end.getTime() >= before + 29_000 && end.getTime() <= Date.now() + 31_000)
-  await sleep(7500)
+  await sleep(5000)
   assert.ok(await isAlive(box), 'it ended at its old time')
   assert.ok(Math.abs(((await box.info()).expiresAt?.getTime() ?? 0) - end.getTime()) < 1500)
 })
@@ -113,6 +113,18 @@ verifies('lifecycle:idle', async (context) => {
   assert.ok(await isAlive(box))
   await box.detach()
   await untilGone(context, id)
+})
+
+verifies('lifecycle:idle-refused', async (context) => {
+  const name = `idle-${context.marker()}`
+  const failure = await failsWith(
+    context.target.api.open(context.options({ name, idleTimeoutMs: 60_000 })),
+    'unsupported',
+  )
+  assert.equal(failure.field, 'idleTimeoutMs')
+  assert.ok(failure.hint, 'the refusal says nothing about what to do')
+  for await (const info of context.target.api.list({ on: context.target.on }))
+    assert.notEqual(info.name, name, 'a refused open left a sandbox')
 })
 
 verifies('lifecycle:idle-busy', async (context) => {

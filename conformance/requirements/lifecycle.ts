@@ -50,6 +50,11 @@ export const lifecycleRequirements = {
     source: 'Q27',
   },
   'lifecycle:idle': { behaviour: 'An idle sandbox ends after idleTimeoutMs.', source: 'A1', needs: ['idleTimeout'] },
+  'lifecycle:idle-refused': {
+    behaviour: 'Where an idle sandbox would not end, idleTimeoutMs is refused by name and nothing is left.',
+    source: 'A1',
+    lacks: 'idleTimeout',
+  },
   'lifecycle:idle-busy': {
     behaviour: 'A sandbox with a running process is not idle.',
     source: 'A1',

@@ -267,3 +267,21 @@ test('secrets: given to each process, never to the provider, and in no error, JS
   }
   for (const text of seen) expect(text).not.toContain(SECRET)
 })
+
+test('idleTimeoutMs is refused by name where the session cannot keep it, and nothing is left', async () => {
+  const { provider, context } = world()
+  const openSession = async (...[host]: Parameters<typeof openFakeSession>) => {
+    const session = await openFakeSession(host)
+    const info = await session.info()
+    session.info = async () => ({ ...info, powers: { ...info.powers, idleTimeout: false } })
+    return session
+  }
+  await expect(openSandbox({ ...context, openSession }, { idleTimeoutMs: 60_000 })).rejects.toMatchObject({
+    code: 'unsupported',
+    field: 'idleTimeoutMs',
+    hint: expect.stringContaining('Python'),
+  })
+  expect(provider.places.size).toBe(0)
+  await using box = await openSandbox({ ...context, openSession })
+  expect(box.workdir).toBe('/workspace')
+})

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { AnyplaceError } from '../spec/index.ts'
-import type { CallOptions, Host, OpenRequest, Provider, SandboxSpec } from '../spec/index.ts'
+import { AnyplaceError, unsupportedField } from '../spec/index.ts'
+import type { CallOptions, Host, OpenRequest, Provider, SandboxSpec, SessionPowers } from '../spec/index.ts'
 import { throwIfAborted } from '../kit/deadline.ts'
 import { newId, newName } from '../kit/ids.ts'
 import { checkOptions, lifetimeOf } from './check-options.ts'
@@ -132,24 +132,42 @@ async function adopted(
   return connectSandbox(host, { ...options, endsOnDispose: false, openSession: context.openSession })
 }
 
-/** A Sandbox on a host that exists. Closes its own connection when it fails, never the host. */
+/**
+ * A Sandbox on a host that exists. Closes its own connection when it fails, never the host.
+ *
+ * @throws AnyplaceError `unsupported` for `idleTimeoutMs` where nothing inside could keep it
+ */
 export async function connectSandbox(
   host: Host,
   options: CallOptions & {
     readonly secrets?: Readonly<Record<string, string>> | undefined
     readonly endsOnDispose: boolean
+    readonly idleTimeoutMs?: number | undefined
     readonly openSession?: SessionOpener | undefined
   },
 ): Promise<Sandbox> {
   const link = new Link(host, options.openSession)
   try {
     const session = await link.session(callOptions(options))
-    const { workdir } = await session.info(callOptions(options))
+    const { powers, workdir } = await session.info(callOptions(options))
+    checkPowers(powers, options.idleTimeoutMs)
     return new Sandbox({ link, workdir, secrets: { ...options.secrets }, endsOnDispose: options.endsOnDispose })
   } catch (error) {
     await link.close('could not be connected').catch(() => undefined)
     throw error
   }
+}
+
+/** What the engine could not know before the session was there: an image without Python has no exec daemon. */
+function checkPowers(powers: SessionPowers, idleTimeoutMs: number | undefined): void {
+  if (idleTimeoutMs === undefined || powers.idleTimeout) return
+  throw unsupportedField(
+    'idleTimeoutMs',
+    idleTimeoutMs,
+    'A sandbox without the exec daemon',
+    'nothing in it sees that it is idle',
+    'use an image with Python 3.9 or later, or give timeoutMs instead',
+  )
 }
 
 function callOptions(options: CallOptions): CallOptions {

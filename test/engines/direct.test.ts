@@ -59,6 +59,8 @@ describe('the direct engine', () => {
     ['memoryLimitMiB', { memoryLimitMiB: 100 }],
     ['pidsLimit', { pidsLimit: 10 }],
     ['network', { network: false }],
+    ['user', { user: '12345' }],
+    ['user', { user: 'nobody' }],
     ['cpu', { cpu: 100_000 }],
     ['memoryMiB', { memoryMiB: 1_000_000_000 }],
     ['gpu', { gpu: { type: 'H999' } }],
@@ -71,6 +73,12 @@ describe('the direct engine', () => {
       hint: expect.stringMatching(/local\/|a node/),
     })
     expect(await place.leftovers()).toEqual(before)
+  })
+
+  it('takes its own user by number, whom commands run as anyway', async () => {
+    const own = String(process.getuid?.())
+    const box = await place.open({ user: own })
+    expect((await box.run(['id', '-u'])).stdout.trim()).toBe(own)
   })
 
   it('refuses a workspace that does not exist', async () => {
@@ -146,10 +154,16 @@ describe('the direct engine', () => {
     expect(await place.leftovers()).toEqual(before)
   })
 
-  it('ends by itself at its time and is then listed as exited, with the reason', async () => {
+  it('ends by itself at its time and leaves nothing', async () => {
+    const before = await place.leftovers()
     const box = await place.open({}, { lifetime: { timeoutMs: 2000, maxLifetimeMs: 2000 } })
-    await until(async () => (await box.host.info()).state === 'exited')
-    expect(await box.host.info()).toMatchObject({ reason: 'its lifetime ended' })
+    const token = ownSeconds()
+    await box.session.spawn(['/bin/sh', '-c', `setsid sleep ${token} & sleep ${token}`])
+    const end = (await box.host.info()).expiresAt?.getTime() ?? 0
+    await until(async () => (await place.leftovers()).length === before.length)
+    expect(Date.now()).toBeGreaterThan(end - 1000)
+    expect(await sleepersOf(token)).toEqual([])
+    await expect(box.host.info()).rejects.toMatchObject({ code: 'sandbox-gone' })
     expect(await place.engine.attach(box.host.id)).toBeUndefined()
   })
 
