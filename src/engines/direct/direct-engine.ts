@@ -42,7 +42,6 @@ async function open(machine: Machine, request: OpenRequest): Promise<Host> {
     withLimits: false,
   })
   const daemon = {
-    user: spec.user,
     env: spec.env ?? {},
     journalDirectory: `${directory}/journal`,
     ownPidNamespace: false,

@@ -30,13 +30,14 @@ export function refuseUnenforceable(spec: SandboxSpec, facts: MachineFacts): voi
       'commands have the network of the machine',
       'use on: "local/namespace" or "local/docker"',
     )
-  if (spec.user !== undefined && facts.uid !== 0)
+  // Root could take on another id, but that user could not enter the sandbox's directory, which is root's alone.
+  if (spec.user !== undefined && spec.user !== String(facts.uid))
     throw unsupportedField(
       'user',
       spec.user,
       WHERE,
-      `only root may run commands as another user, and this is uid ${facts.uid}`,
-      'leave out user, or use on: "local/docker"',
+      `commands run as the user of the machine that opens the sandbox, uid ${facts.uid}`,
+      'leave out user, or use on: "local/docker" or "local/podman"',
     )
   if (facts.platform !== 'linux')
     throw new AnyplaceError('engine-unavailable', `${WHERE} runs on Linux only.`, {

@@ -9,7 +9,6 @@ import { findRecord, hostInfo, removeSandbox, sandboxDirectory } from './sandbox
 
 /** How an engine's daemon is started, beside what the record tells. */
 export interface DaemonStart {
-  readonly user?: string | undefined
   readonly env: Readonly<Record<string, string>>
   readonly journalDirectory: string
   readonly ownPidNamespace: boolean
@@ -124,7 +123,6 @@ function configOf(facts: MachineFacts, record: SandboxRecord, daemon: DaemonStar
     sandboxId: record.id,
     runDirectory: `${sandboxDirectory(facts.stateDirectory, record.id)}/run`,
     workdir: record.workdir,
-    user: daemon.user,
     // The mark by which what lost its sandbox is found again.
     env: { ...daemon.env, ANYPLACE_SANDBOX: record.id },
     inheritEnv: false,
