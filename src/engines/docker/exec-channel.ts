@@ -52,20 +52,30 @@ export async function execChannel(
 
 /**
  * The standard streams of a container's first process, to be asked for before the container is started. The engine tells
- * no exit code of whoever it handed them to: `exitCode` finds one in what it wrote to stderr.
+ * no exit code of whoever it handed them to: `exitCode` finds one in what it wrote to stderr, undefined as long as that
+ * does not tell of an end. The streams themselves may never end while the container lives: an engine that is stuck with
+ * input that nobody reads keeps them open.
  */
 export async function attachChannel(
   api: EngineApi,
   containerId: string,
-  exitCode: (stderr: string) => number,
+  exitCode: (stderr: string) => number | undefined,
   options: CallOptions = {},
 ): Promise<Channel> {
   const query = { stream: '1', stdin: '1', stdout: '1', stderr: '1' }
   const socket = await api.upgrade(`/containers/${containerId}/attach`, { query, signal: options.signal })
   let text = ''
-  const channel = new EngineChannel(socket, false, () => Promise.resolve(exitCode(text)))
+  let tell: (code: number) => void = () => {}
+  const told = new Promise<number>((resolve) => {
+    tell = resolve
+  })
+  const channel = new EngineChannel(socket, false, () => Promise.resolve(exitCode(text) ?? 1), told)
   channel.stderr.on('data', (chunk: Buffer) => {
     if (text.length < MAX_STDERR_CHARACTERS) text += chunk.toString()
+    const code = exitCode(text)
+    if (code === undefined) return
+    tell(code)
+    socket.destroy()
   })
   return channel
 }
@@ -78,13 +88,16 @@ class EngineChannel implements Channel {
   readonly #socket: Duplex
   #closed = false
 
-  constructor(socket: Duplex, tty: boolean, exitCode: () => Promise<number>) {
+  /** `told`: an exit code that is known before the streams end. */
+  constructor(socket: Duplex, tty: boolean, exitCode: () => Promise<number>, told?: Promise<number>) {
     this.#socket = socket
     const streams = tty ? terminalStreams(socket) : demultiplex(socket)
     this.stdin = stdinOf(socket)
     this.stdout = streams.stdout
     this.stderr = streams.stderr
-    this.exit = this.#waitForExit(streams.ended, exitCode)
+    const exit = this.#waitForExit(streams.ended, exitCode)
+    this.exit = told === undefined ? exit : Promise.race([told.then(exitOf), exit])
+    exit.catch(() => {})
     this.exit.catch(() => {})
   }
 

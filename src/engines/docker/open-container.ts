@@ -99,8 +99,8 @@ async function startContainer(
 }
 
 /** A connector's exit code is not told over attached streams; that there is no Python is what matters. */
-function exitCodeIn(stderr: string): number {
-  return stderr.includes(NO_PYTHON) || stderr.includes('Python 3.9') ? 127 : 1
+function exitCodeIn(stderr: string): number | undefined {
+  return stderr.includes(NO_PYTHON) || stderr.includes('Python 3.9') ? 127 : undefined
 }
 
 /** Creates the container; the engine itself makes names unique. One that has ended does not hold its name. */
