@@ -157,6 +157,7 @@ if len(sys.argv) > 4:
     for fd in (0, 1, 2):
         os.dup2(null, fd)
     os.close(null)
+be_untraceable()
 supervise(moment(sys.argv[1]), moment(sys.argv[2]), expiry, None, run + "/execd.pid")
 `
 }

@@ -63,8 +63,9 @@ class JournalTest(unittest.TestCase):
             os.close(kept.fd)
             kept.fd = os.open("/dev/full", os.O_RDWR)
             kept.append(b"x" * 100_000)
-            self.assertEqual(kept.base, 2 << 20)
-            self.assertEqual(kept.read(kept.base, 10), b"x" * 10)
+            self.assertEqual(kept.base, (2 << 20) - journal.TAIL)
+            self.assertEqual(kept.read(kept.base, 10), bytes(10))
+            self.assertEqual(kept.read(2 << 20, 10), b"x" * 10)
             kept.append(b"y" * 10)
             self.assertEqual(kept.read(kept.end - 10, 10), b"y" * 10)
 
@@ -206,6 +207,21 @@ class TarTest(unittest.TestCase):
             with self.assertRaises(wire.Refused):
                 self.unpack(bad, b"into")
         self.assertEqual([name for name in os.listdir(os.path.join(self.base, b"into")) if name.startswith(b".anyplace")], [])
+
+    def test_a_deep_tree(self):
+        root = os.path.join(self.base, b"deep")
+        os.makedirs(os.path.join(root, *([b"d"] * 300)))
+        with open(os.path.join(root, *([b"d"] * 300), b"f"), "wb") as file:
+            file.write(b"x")
+        _, data = self.pack(root)
+        self.assertEqual(self.unpack(data, b"deep-back")["files"], 1)
+        self.assertTrue(os.path.isfile(os.path.join(self.base, b"deep-back", *([b"d"] * 300), b"f")))
+
+    def test_hard_links_within(self):
+        members = [("a/b/x", tarfile.REGTYPE, b"one", ""), ("c/d/y", tarfile.LNKTYPE, b"", "a/b/x")]
+        self.unpack(self.archive(*members), b"hard")
+        with open(os.path.join(self.base, b"hard/c/d/y"), "rb") as file:
+            self.assertEqual(file.read(), b"one")
 
     def test_many_directories(self):
         members = [("d%d/e/f" % index, tarfile.REGTYPE, b"1", "") for index in range(300)]

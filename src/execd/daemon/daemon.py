@@ -136,7 +136,7 @@ class Connection:
                 self.frame(kind, ident, payload)
                 if self.closed:
                     return
-        except (Refused, ValueError, KeyError, TypeError, UnicodeError, RecursionError):
+        except Exception:
             return self.close()  # a client that breaks the protocol is cut off; what it started runs on
         if at:
             del buffer[:at]
@@ -438,6 +438,7 @@ def begin(parts, listener_fd, expiry_fd):
         serve(config, listener_fd, expiry_fd, lifeline, any_peer)
     os.close(lifeline)
     os.close(listener_fd)
+    supervisor.be_untraceable()
     wall, boot = supervisor.now_ms(), supervisor.boot_ms()
 
     def kill_the_rest():

@@ -3,6 +3,7 @@ import os
 
 SEGMENT = 64 * 1024
 IN_MEMORY = 1024 * 1024
+TAIL = 512 * 1024  # more than what readers may not have read yet
 
 
 class Journal:
@@ -83,12 +84,17 @@ class Journal:
         try:
             self._write_at(memoryview(data), self.end)
         except OSError:  # the disk is full: keep the newest in memory, and say that the rest is gone
+            kept, at = bytearray(), max(self.base, self.end - TAIL)
+            first = at
+            while at < self.end:
+                part = self.read(at, self.end - at)
+                kept += part
+                at += len(part)
             os.close(self.fd)
             self.fd, self.directory = -1, None
-            self.base = self.first = self.end
-            self.segments = []
-            for start in range(0, len(data), SEGMENT):
-                self.segments.append(bytearray(data[start : start + SEGMENT]))
+            self.base = self.first = first
+            kept += data
+            self.segments = [bytearray(kept[start : start + SEGMENT]) for start in range(0, len(kept), SEGMENT)]
 
     def _write_at(self, view, offset):
         if len(view) > self.limit:

@@ -1,7 +1,8 @@
 """One thread, one epoll, callbacks, timers. Nothing here may block."""
+import os
 import select
 import time
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 
 READ = select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR | select.EPOLLRDHUP
 WRITE = select.EPOLLOUT
@@ -10,17 +11,19 @@ _OUT = select.EPOLLOUT
 
 
 class Timer:
-    __slots__ = ("at", "call", "live")
+    __slots__ = ("at", "call", "live", "loop")
 
-    def __init__(self, at, call):
-        self.at, self.call, self.live = at, call, True
+    def __init__(self, at, call, loop):
+        self.at, self.call, self.live, self.loop = at, call, True, loop
 
     def __lt__(self, other):
         return self.at < other.at
 
     def cancel(self):
-        self.live = False
-        self.call = None
+        if self.live:
+            self.live = False
+            self.call = None
+            self.loop.timer_cancelled()
 
 
 class Loop:
@@ -28,6 +31,7 @@ class Loop:
         self.epoll = select.epoll()
         self.handlers = {}
         self.timers = []
+        self.cancelled = 0
         self.after = []  # run once at the end of the current turn: flushing connections
 
     def watch(self, fd, handler, read=False, write=False):
@@ -52,28 +56,48 @@ class Loop:
                 pass
 
     def later(self, seconds, call):
-        timer = Timer(time.monotonic() + seconds, call)
+        timer = Timer(time.monotonic() + seconds, call, self)
         heappush(self.timers, timer)
         return timer
+
+    def timer_cancelled(self):
+        """Commands with a long deadline that end early must not pile up timers until then."""
+        self.cancelled += 1
+        if self.cancelled > 256 and self.cancelled > len(self.timers) // 2:
+            self.timers[:] = [timer for timer in self.timers if timer.live]
+            heapify(self.timers)
+            self.cancelled = 0
+
+    def guarded(self, fd, call, *arguments):
+        """A fault in the work for one client or command ends that work, never the daemon and all the others with it."""
+        try:
+            call(*arguments)
+        except Exception:
+            import traceback
+
+            os.write(2, traceback.format_exc().encode("utf-8", "replace"))
+            if fd is not None:
+                self.unwatch(fd)
 
     def run(self):
         timers, handlers, poll = self.timers, self.handlers, self.epoll.poll
         while True:
             while timers and not timers[0].live:
                 heappop(timers)
-            wait = -1 if not timers else max(0.0, timers[0].at - time.monotonic())
+            # the kernel takes 24 days at most
+            wait = -1 if not timers else min(3600.0, max(0.0, timers[0].at - time.monotonic()))
             for fd, events in poll(wait):
                 entry = handlers.get(fd)
                 if entry is not None:
-                    entry[0](events)
+                    self.guarded(fd, entry[0], events)
             if timers:
                 now = time.monotonic()
                 while timers and timers[0].at <= now:
                     timer = heappop(timers)
                     if timer.live:
                         timer.live = False
-                        timer.call()
+                        self.guarded(None, timer.call)
             while self.after:
                 calls, self.after = self.after, []
                 for call in calls:
-                    call()
+                    self.guarded(None, call)

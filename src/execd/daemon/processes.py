@@ -8,7 +8,7 @@ import trees
 import users
 import wire
 from journal import Journal
-from streams import Sink
+from streams import Heir, Sink
 from wire import Refused
 
 UNREAD_LIMIT = 256 * 1024
@@ -16,6 +16,9 @@ DRAIN_LIMIT = 1024 * 1024
 GRACE_SECONDS = 0.05
 KEPT_FINISHED = 1000
 KEPT_FINISHED_BYTES = 512 * 1024 * 1024
+KEPT_IN_MEMORY_BYTES = 64 * 1024 * 1024
+# Of a journal whose command blocks when it is full: room for what is in the pipe when the command ends.
+BLOCK_RESERVE = 128 * 1024
 SIGNALS = {
     name: int(getattr(_signal, name)) for name in dir(_signal) if name.startswith("SIG") and not name.startswith("SIG_")
 }
@@ -83,7 +86,7 @@ class Output:
                 if end - reader.offset >= UNREAD_LIMIT:
                     want = False
                     break
-            if not self.readers and self.process.overflow == "block" and end - self.journal.base >= self.journal.limit:
+            if not self.readers and self.room() <= 0:
                 want = False
         if want != self.watched:
             self.watched = want
@@ -93,10 +96,21 @@ class Output:
         self.take()
         self.adjust()
 
+    def room(self):
+        """How much may be read while nobody follows."""
+        if self.process.overflow != "block":
+            return 65536
+        journal = self.journal
+        reserve = min(BLOCK_RESERVE, journal.limit // 2) if self.process.status is None else 0
+        return journal.limit - reserve - (journal.end - journal.base)
+
     def take(self):
         """One read. True when there may be more."""
+        size = 65536 if self.readers or self.discard else min(65536, self.room())
+        if size <= 0:
+            return False
         try:
-            data = os.read(self.fd, 65536)
+            data = os.read(self.fd, size)
         except BlockingIOError:
             return False
         except OSError:  # a terminal whose other side is closed
@@ -107,12 +121,7 @@ class Output:
             return False
         if self.discard:
             return True
-        journal = self.journal
-        if not self.readers and self.process.overflow == "block":
-            room = journal.limit - (journal.end - journal.base)
-            if len(data) > room:
-                journal.limit += len(data) - room  # never lose bytes that were read: at most one pipe more
-        journal.append(data)
+        self.journal.append(data)
         for reader in tuple(self.readers):
             reader.pump()
         return True
@@ -120,8 +129,9 @@ class Output:
     def close(self):
         if self.fd >= 0:
             self.process.table.loop.unwatch(self.fd)
-            if not self.tty:
-                os.close(self.fd)
+            if self.tty:
+                self.process.tty = -1
+            os.close(self.fd)
             self.fd = -1
         self.eof = True
         self.watched = False
@@ -187,9 +197,7 @@ class Process:
         self.is_empty = True
         for output in self.outputs:
             output.close()
-        if self.tty >= 0:
-            os.close(self.tty)
-            self.tty = -1
+        self.close_stdin()
         if where == 1 or number not in (errno.ENOENT, errno.EACCES, errno.ENOEXEC, errno.EISDIR, errno.ENOTDIR, errno.EPERM, errno.ELOOP, errno.ETXTBSY):
             path = self.cwd if where == 1 else self.argv[0]
             refused = wire.from_os_error(OSError(number, os.strerror(number)), path)
@@ -290,7 +298,7 @@ class Process:
     # -- what clients ask
 
     def close_stdin(self):
-        if self.stdin is not None and self.tty < 0:
+        if self.stdin is not None:
             self.stdin.close()
 
     def kill(self, reason, done=None):
@@ -332,9 +340,27 @@ class Process:
             output.journal.close()
         for follow in tuple(self.follows):
             follow.drop()
-        if self.tty >= 0 and self.is_empty:
-            os.close(self.tty)
-            self.tty = -1
+        if self.is_empty:
+            for output in self.outputs:
+                output.close()
+
+
+def usable_directory(path):
+    """Made when missing; None where it cannot be: then journals stay in memory."""
+    if not path:
+        return None
+    try:
+        os.makedirs(path, 0o700, exist_ok=True)
+    except OSError:
+        return None
+    return os.fsencode(path) if os.access(path, os.W_OK) else None
+
+
+def end_of_file(tty):
+    """What a terminal's user types to end the input; twice, since the first only ends a line that was begun."""
+    import termios
+
+    return termios.tcgetattr(tty)[6][termios.VEOF] * 2
 
 
 class ProcessTable:
@@ -343,8 +369,7 @@ class ProcessTable:
         self.user, self.env = user, env
         self.oom_kills = oom_kills
         self.workdir = config["workdir"]
-        directory = config.get("journalDirectory")
-        self.journal_directory = os.fsencode(directory) if directory else None
+        self.journal_directory = usable_directory(config.get("journalDirectory"))
         self.processes = {}
         self.keys = {}
         self.done = {}  # exited and kept, oldest first
@@ -367,6 +392,8 @@ class ProcessTable:
         if key is not None and key in self.keys:
             process = self.keys[key]
             return self.follow(connection, request, process, message, 0, 0, answer, True)
+        if message.get("onDetachedOverflow") not in (None, "drop", "block"):
+            raise Refused("invalid-argument", "onDetachedOverflow is 'drop' or 'block', not %s" % wire.quoted(str(message["onDetachedOverflow"])))
         argv = message.get("argv")
         if not isinstance(argv, list) or not argv:
             raise Refused("invalid-argument", "argv must be a list with at least the program")
@@ -418,7 +445,7 @@ class ProcessTable:
                 os.set_blocking(write_end, False)
                 process.stdin = Sink(connection, message["stdin"], write_end)
                 if tty:
-                    process.stdin.end = process.stdin.close
+                    process.stdin.last_words = end_of_file(process.tty)
             elif not tty:
                 theirs.insert(0, os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC))
             switch = (user.uid, user.gid, list(user.groups)) if user.switch else None
@@ -436,7 +463,7 @@ class ProcessTable:
                 output.close()
             if process.stdin is not None:
                 process.stdin.close()
-            if process.tty >= 0:
+            if process.tty >= 0 and not process.outputs:
                 os.close(process.tty)
             raise wire.from_os_error(error, None)
         finally:
@@ -496,7 +523,7 @@ class ProcessTable:
             answer(ok=ok)
             if message.get("stdin"):
                 if process.stdin is not None:
-                    process.stdin.adopt(connection, message["stdin"])
+                    Heir(connection, message["stdin"], process.stdin)
                 else:
                     connection.send(wire.RESET, message["stdin"], wire.dumps({"code": "invalid-argument", "message": "the process has no stdin"}))
             for reader in follow.readers:
@@ -522,9 +549,10 @@ class ProcessTable:
     def finished(self, process):
         self.done[process.id] = process
         self.done_bytes += sum(output.journal.end - output.journal.base for output in process.outputs)
-        while self.done and (len(self.done) > KEPT_FINISHED or self.done_bytes > KEPT_FINISHED_BYTES):
-            oldest = next((p for p in self.done.values() if not p.follows or p is not process), None)
-            if oldest is None or oldest is process:
+        most = KEPT_FINISHED_BYTES if self.journal_directory else KEPT_IN_MEMORY_BYTES
+        while len(self.done) > KEPT_FINISHED or self.done_bytes > most:
+            oldest = next((p for p in self.done.values() if not p.follows), None)
+            if oldest is None:
                 break
             self.release(oldest)
 

@@ -29,11 +29,15 @@ class Sink:
         self.ended = False
         self.shutdown = shutdown  # half-close of a socket instead of close
         self.on_close = None
+        self.last_words = b""  # written when the client has ended the stream and all of it is through
         if connection is not None:
             connection.sinks[ident] = self
 
     def adopt(self, connection, ident):
-        """Another client takes over (attach): its offsets begin at 0."""
+        """Another client takes over (attach): its offsets begin at 0, and the old one is told."""
+        if self.connection is not None:
+            lost = {"code": "conflict", "message": "another client writes to this input now"}
+            self.connection.send(wire.RESET, self.ident, wire.dumps(lost))
         self.release()
         self.connection, self.ident = connection, ident
         self.expected = self.written = 0
@@ -87,7 +91,10 @@ class Sink:
             else:
                 self.queue[0] = self.queue[0][done:]
         loop.unwatch(self.fd)
-        if self.ended:
+        if self.ended and self.last_words:
+            self.queue, self.last_words = [memoryview(self.last_words)], b""
+            self.flush()
+        elif self.ended:
             self.close()
         else:
             self.grant()
@@ -109,6 +116,35 @@ class Sink:
             if self.on_close is not None:
                 self.on_close()
         self.release()
+
+
+class Heir:
+    """A client that attached: it takes the input over with the first thing it sends, not by being there."""
+
+    def __init__(self, connection, ident, sink):
+        self.connection, self.ident, self.sink = connection, ident, sink
+        connection.sinks[ident] = self
+
+    def take_over(self):
+        self.connection.sinks.pop(self.ident, None)
+        self.sink.adopt(self.connection, self.ident)
+        return self.connection.sinks.get(self.ident)
+
+    def data(self, offset, payload):
+        sink = self.take_over()
+        if sink is not None:
+            sink.data(offset, payload)
+
+    def end(self):
+        sink = self.take_over()
+        if sink is not None:
+            sink.end()
+
+    def reset(self):
+        self.release()
+
+    def release(self):
+        self.connection.sinks.pop(self.ident, None)
 
 
 class Source:
@@ -148,8 +184,10 @@ class Source:
                 data = os.read(self.fd, room)
             except BlockingIOError:
                 return self.watch()
-            except OSError:
-                data = b""
+            except OSError as error:
+                broken = {"code": "connection-lost", "message": error.strerror or "it broke off"}
+                self.connection.send(wire.RESET, self.ident, wire.dumps(broken))
+                return self.finish()
             if not data:
                 self.connection.send(wire.END, self.ident, wire.OFFSET.pack(self.offset))
                 return self.finish()

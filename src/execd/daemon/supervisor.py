@@ -15,6 +15,16 @@ def boot_ms():
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000000
 
 
+def be_untraceable():
+    """A command with our uid could otherwise stop us with ptrace, and the lifetime with us. Not inherited by what we exec."""
+    try:
+        import ctypes
+
+        ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)  # PR_SET_DUMPABLE
+    except Exception:
+        pass  # a Python without ctypes
+
+
 def read_expiry(fd):
     """The expiry as CLOCK_BOOTTIME milliseconds: a clock that is set does not move it."""
     try:

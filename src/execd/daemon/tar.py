@@ -3,6 +3,7 @@
 tarfile costs 60 to 100 microseconds of interpreter time a member, about as much as making a small file; so plain headers are
 read and written here, and tarfile makes only the odd ones (long or non-ASCII names, huge sizes).
 """
+import errno
 import os
 import stat as modes
 import struct
@@ -235,33 +236,38 @@ class Target:
     def __init__(self, root):
         os.makedirs(root, 0o755, exist_ok=True)
         self.root = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self.open = {}
+        self.chain = []  # (name, descriptor) of each directory on the way to the last one asked for
         self.later = {}
 
     def directory(self, names):
-        fd = self.open.get(names)
-        if fd is not None:
-            return fd
-        if not names:
-            return self.root
-        parent = self.directory(names[:-1])
+        """A descriptor that is good until the next call."""
+        chain = self.chain
+        common = 0
+        while common < len(chain) and common < len(names) and chain[common][0] == names[common]:
+            common += 1
+        while len(chain) > common:
+            os.close(chain.pop()[1])
+        fd = chain[-1][1] if chain else self.root
+        for name in names[common:]:
+            fd = self.step(fd, name, names)
+            chain.append((name, fd))
+        return fd
+
+    @staticmethod
+    def step(parent, name, names):
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
-            fd = os.open(names[-1], flags, dir_fd=parent)
+            return os.open(name, flags, dir_fd=parent)
         except FileNotFoundError:
-            os.mkdir(names[-1], 0o755, dir_fd=parent)
-            fd = os.open(names[-1], flags, dir_fd=parent)
+            os.mkdir(name, 0o755, dir_fd=parent)
+            return os.open(name, flags, dir_fd=parent)
+        except NotADirectoryError as error:
+            why = error.strerror
         except OSError as error:
-            raise Refused("unsafe-archive", "%s is in the way and is not a directory (%s)" % (quoted(to_text(b"/".join(names))), error.strerror))
-        if len(self.open) >= 128:
-            for other in self.open.values():
-                os.close(other)
-            self.open = {}
-            os.close(fd)
-            # reopened from the root, whose descriptors have just been closed
-            return self.directory(names)
-        self.open[names] = fd
-        return fd
+            if error.errno != errno.ELOOP:
+                raise
+            why = "it is a link"
+        raise Refused("unsafe-archive", "%s is in the way and is not a directory (%s)" % (quoted(to_text(b"/".join(names))), why))
 
 
 def split(name):
@@ -329,8 +335,15 @@ def unpack(root, fd, as_file, sync):
             replace(partial, last, parent)
         elif kind == b"1":
             other = split(link)
+            if not other:
+                raise Refused("unsafe-archive", "the hard link %s points to nothing" % quoted(to_text(name)))
             partial = temporary + b"%d" % count
-            os.link(other[-1], partial, src_dir_fd=target.directory(other[:-1]), dst_dir_fd=parent, follow_symlinks=False)
+            source = os.dup(target.directory(other[:-1]))
+            try:
+                parent = target.directory(parts[:-1])
+                os.link(other[-1], partial, src_dir_fd=source, dst_dir_fd=parent, follow_symlinks=False)
+            finally:
+                os.close(source)
             replace(partial, last, parent)
         else:
             raise Refused("unsafe-archive", "%s is a device or another special file" % quoted(to_text(name)))
