@@ -89,16 +89,16 @@ test('a failure while the listing goes on is the failure of the whole, and nothi
   process.on('unhandledRejection', hear)
   try {
     const stop = new AbortController()
-    const slow = {
-      ...provider,
-      attach: () => new Promise((_resolve, reject) => setTimeout(() => reject(new Error('no answer')), 10)),
+    const listed = provider.list.bind(provider)
+    const slow = Object.assign(provider, {
+      attach: () => new Promise<never>((_resolve, reject) => setTimeout(() => reject(new Error('no answer')), 10)),
       async *list() {
-        for await (const info of provider.list()) yield info
+        for await (const info of listed()) yield info
         stop.abort(new Error('given up'))
         await new Promise((resolve) => setTimeout(resolve, 50))
         throw new Error('the listing broke off')
       },
-    } as unknown as typeof provider
+    }) as FakeProvider
     const collecting = collectGarbage({ provider: slow }, { signal: stop.signal })
     await expect(collecting).rejects.toThrow()
     expect(unheard).toEqual([])

@@ -1,5 +1,6 @@
 import { AnyplaceError, DEFAULTS, unsupportedField } from '../../spec/index.ts'
 import type { CallOptions, HostInfo, Machine, MachineFacts, OpenRequest } from '../../spec/index.ts'
+import { throwIfAborted } from '../../kit/deadline.ts'
 import { CONTROL_GROUPS, runScript, script } from './python.ts'
 import { parseRecord } from './record.ts'
 import type { SandboxRecord } from './record.ts'
@@ -67,20 +68,16 @@ export async function reserve(
     cgroups: {},
   }
   const { cpuLimit, memoryLimitMiB, pidsLimit } = request.spec
-  const answer = await runScript(
-    machine,
-    python,
-    [CONTROL_GROUPS, new URL('./reserve.py', import.meta.url)],
-    {
-      state: facts.stateDirectory,
-      record,
-      directories: reservation.directories,
-      own_user: reservation.ownUser,
-      limits: reservation.withLimits ? { cpuLimit, memoryLimitMiB, pidsLimit } : {},
-      pids_default: reservation.withLimits ? DEFAULTS.pidsLimit : null,
-    },
-    { signal: request.signal },
-  )
+  throwIfAborted(request.signal)
+  // Not cut off in the middle, which would leave what nobody knows of: it is short, and the start after it is cut off.
+  const answer = await runScript(machine, python, [CONTROL_GROUPS, new URL('./reserve.py', import.meta.url)], {
+    state: facts.stateDirectory,
+    record,
+    directories: reservation.directories,
+    own_user: reservation.ownUser,
+    limits: reservation.withLimits ? { cpuLimit, memoryLimitMiB, pidsLimit } : {},
+    pids_default: reservation.withLimits ? DEFAULTS.pidsLimit : null,
+  })
   if (typeof answer['conflict'] === 'string')
     throw new AnyplaceError(
       'conflict',
