@@ -261,6 +261,30 @@ class TreesTest(unittest.TestCase):
         self.assertEqual(left, [])
 
 
+class SupervisorTest(unittest.TestCase):
+    def test_setting_the_clock_moves_no_deadline(self):
+        import supervisor
+
+        for jump in (-400 * 86400, 400 * 86400):
+            began = time.monotonic()
+            pid = os.fork()
+            if pid == 0:
+                try:
+                    real = time.time
+                    supervisor.time.time = lambda: real() + jump
+                    daemon = os.fork()
+                    if daemon == 0:
+                        time.sleep(20)
+                        os._exit(0)
+                    now = supervisor.boot_ms()
+                    supervisor.supervise(now + 600, now + 5000, None, daemon, None, lambda: os.kill(daemon, 9))
+                finally:
+                    os._exit(99)
+            self.assertEqual(os.waitpid(pid, 0)[1], 0)
+            self.assertGreaterEqual(time.monotonic() - began, 0.55)
+            self.assertLess(time.monotonic() - began, 5)
+
+
 class UsersTest(unittest.TestCase):
     def test_forms(self):
         if os.geteuid() != 0:

@@ -99,6 +99,7 @@ export function dockerEngine(machine: Machine, options: DockerEngineOptions): En
     },
 
     async check(callOptions: CallOptions = {}): Promise<Finding> {
+      connecting = undefined // what answered a while ago may have ended since
       try {
         const { info, isRootless, socket: at, version } = await connect(callOptions)
         const rootless = isRootless ? ', rootless' : ''

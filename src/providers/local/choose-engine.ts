@@ -37,7 +37,8 @@ export async function chooseEngine(
     const engine = engines.find((candidate) => candidate.name === name)
     const finding = await engine?.check(options)
     if (engine === undefined || finding === undefined) continue
-    if (finding.status === 'ok') return { engine, reason: firstReason(passed) }
+    // With a warning it works, short of something that open refuses by name when it is asked for.
+    if (finding.status !== 'unavailable') return { engine, reason: firstReason(passed) }
     passed.push(finding)
   }
   throw new AnyplaceError(
