@@ -29,13 +29,14 @@ async function type(process: Process, text: string): Promise<void> {
 }
 
 verifies('process:pty-size', async ({ box }) => {
+  // a trapped signal ends dash's `read` early: that must not end the loop
   const process = await (
     await box()
   ).spawn(
     [
       'sh',
       '-c',
-      'test -t 0 && test -t 1 && test -t 2 && echo terminal; stty size; trap "stty size; echo changed" WINCH; while read line; do stty size; done',
+      'test -t 0 && test -t 1 && test -t 2 && echo terminal; stty size; trap "stty size; echo changed" WINCH; while :; do read line && stty size; done',
     ],
     { pty: { columns: 91, rows: 33 } },
   )
