@@ -35,7 +35,8 @@ async function startEngine(): Promise<void> {
     words.push(`--${name}`, name === 'host' ? value : join(directory, value))
   }
   const log = openSync(join(directory, 'log'), 'a')
-  dockerd = spawn('dockerd', words, { stdio: ['ignore', log, log], detached: true })
+  // in a network of its own: an engine without a bridge removes docker0, whoever made it
+  dockerd = spawn('unshare', ['--net', 'dockerd', ...words], { stdio: ['ignore', log, log], detached: true })
   closeSync(log)
   const deadline = Date.now() + 40_000
   while ((await engine.check()).status !== 'ok') {
