@@ -287,7 +287,10 @@ def unpack(root, fd, as_file, sync):
         root, single = os.path.dirname(path) or b"/", os.path.basename(path)
     else:
         single = None
+    # In a directory that is not there yet nobody reads: its files are made under their own names at once.
+    fresh = single is None and not os.path.lexists(root)
     target = Target(root)
+    umask = os.umask(0)
     temporary = b".anyplace-%d-" % os.getpid()
     for name, kind, size, mode, mtime, link in members(stream):
         parts = (single,) if single is not None else split(name)
@@ -303,8 +306,13 @@ def unpack(root, fd, as_file, sync):
         parent = target.directory(parts[:-1])
         last = parts[-1]
         if kind in (b"0", b"7"):
-            partial = temporary + b"%d" % count
-            out = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=parent)
+            partial = last if fresh else temporary + b"%d" % count
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            try:
+                out = os.open(partial, flags, mode & MODE_MASK, dir_fd=parent)
+            except FileExistsError:  # the archive names it twice
+                partial = temporary + b"%d" % count
+                out = os.open(partial, flags, mode & MODE_MASK, dir_fd=parent)
             try:
                 left = size
                 while left:
@@ -315,10 +323,10 @@ def unpack(root, fd, as_file, sync):
                     while data:
                         done = os.write(out, data)
                         data = data[done:] if done < len(data) else b""
-                os.fchmod(out, mode & MODE_MASK)
                 os.utime(out, (mtime, mtime))
                 os.close(out)
-                replace(partial, last, parent)
+                if partial is not last:
+                    replace(partial, last, parent)
             except BaseException:
                 try:
                     os.unlink(partial, dir_fd=parent)
@@ -355,6 +363,7 @@ def unpack(root, fd, as_file, sync):
         directory = target.directory(parts)
         os.fchmod(directory, mode)
         os.utime(directory, (mtime, mtime))
+    os.umask(umask)
     if sync:
         os.sync()
     return {"files": count, "bytes": total}
