@@ -12,7 +12,7 @@ import users
 import wire
 from loop import Loop
 from processes import SIGNALS, ProcessTable
-from streams import Sink, Source
+from streams import Sink, Source, widen
 from wire import Refused
 
 FULL_BYTES = 1024 * 1024
@@ -36,8 +36,9 @@ class Connection:
         self.follows = {}  # request id -> Follow
         self.jobs = {}  # request id -> something with cancel()
         self.stalled = []  # readers that wait for room in the queue
-        os.set_blocking(fd_in, False)
-        os.set_blocking(fd_out, False)
+        for fd in (fd_in, fd_out):
+            os.set_blocking(fd, False)
+            widen(fd)
         self.loop.watch(fd_in, self.readable, read=True)
         self.loop.watch(sock.fileno(), self.hung_up, read=True)
         self.queue.append(wire.MAGIC)
