@@ -190,7 +190,7 @@ export interface WireFileInfo {
  * - remove, mkdir: {}
  * - pack: a tar of `path` on `output` (names relative to it; a single file is one entry with its base name; `exclude` holds
  *   relative prefixes); responds { files, bytes, isDirectory }
- * - unpack: a tar from `input` into the directory `path` (made when missing), each file renamed into place, links never
+ * - unpack: a tar from `input` into the directory `path` (made when missing), each file renamed into place (in a new directory made there at once), links never
  *   followed, nothing written outside; with `asFile` the archive's one entry becomes the file `path`. Responds { files, bytes }
  * - archive: as pack, in `format`, with caps; responds { entries, bytes, sha256 }
  */

@@ -189,7 +189,6 @@ class Tunnel:
         # two descriptors, so that reading and writing are watched apart
         read_fd = os.dup(fd)
         write_fd = self.sock.detach()
-        self.reset_on_close = False
         self.sink = Sink(self.connection, self.message["input"], write_fd, lambda: self.half_closed(write_fd))
         self.source = Source(self.connection, self.message["output"], read_fd, lambda: self.source_ended(read_fd))
 

@@ -52,12 +52,6 @@ def receive_fds(sock, size, most):
     return data, list(fds)
 
 
-def reset_signals():
-    for number in (1, 2, 3, 13, 15, 17, 28):
-        _signal.signal(number, _signal.SIG_DFL)
-    _signal.pthread_sigmask(_signal.SIG_SETMASK, [])
-
-
 # -- the zygote -------------------------------------------------------------------------------------------------------
 
 
@@ -198,7 +192,7 @@ def raise_oom_score():
 
 
 class Keeper:
-    __slots__ = ("pool", "sock", "pid", "process", "buffer", "closed", "on_ready")
+    __slots__ = ("pool", "sock", "pid", "process", "buffer", "closed")
 
     def __init__(self, pool, sock):
         self.pool, self.sock = pool, sock

@@ -28,7 +28,6 @@ class Sink:
         self.queue = []
         self.ended = False
         self.shutdown = shutdown  # half-close of a socket instead of close
-        self.on_close = None
         self.last_words = b""  # written when the client has ended the stream and all of it is through
         if connection is not None:
             connection.sinks[ident] = self
@@ -113,8 +112,6 @@ class Sink:
                 self.shutdown()
             else:
                 os.close(fd)
-            if self.on_close is not None:
-                self.on_close()
         self.release()
 
 
