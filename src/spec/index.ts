@@ -28,3 +28,18 @@ export type {
   WriteOptions,
 } from './files.ts'
 export type { Session, SessionInfo, SessionPowers, Stats } from './session.ts'
+export type {
+  BatchOptions,
+  ResetReport,
+  ScanReport,
+  ShellResult,
+  Slot,
+  SlotCommand,
+  SlotIsolation,
+  SlotRemnant,
+  SlotRequest,
+  SlotResult,
+  SlotShell,
+  Slots,
+  SlotsInfo,
+} from './slots.ts'

@@ -2,6 +2,7 @@ import type { Duplex } from 'node:stream'
 import type { CallOptions } from './channel.ts'
 import type { Argv, AttachOptions, Process, ProcessInfo, SpawnOptions } from './process.ts'
 import type { Files } from './files.ts'
+import type { Slots } from './slots.ts'
 
 /** What the whole sandbox uses now. */
 export interface Stats {
@@ -48,6 +49,8 @@ export interface Session extends AsyncDisposable {
   attach(processId: string, options?: AttachOptions): Promise<Process>
   processes(options?: CallOptions): Promise<readonly ProcessInfo[]>
   readonly files: Files
+  /** Isolated workspaces in it, each with a user of its own; undefined where there can be none. */
+  readonly slots?: Slots | undefined
   /** A TCP connection to a port inside, also with the network off. Rejects with `connection-lost` when nothing listens. */
   connect(port: number, options?: CallOptions): Promise<Duplex>
   stats(options?: CallOptions): Promise<Stats>
