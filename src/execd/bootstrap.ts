@@ -32,6 +32,11 @@ export interface DaemonConfig {
   readonly supervisor: 'external' | 'self'
   /** True when ending pid 1 ends every process (own pid namespace). */
   readonly ownPidNamespace: boolean
+  /**
+   * The daemon serves a whole machine and not one sandbox: what its commands leave behind is on its own and outlives the
+   * daemon, and commands are not marked as the first to be killed when memory runs out.
+   */
+  readonly servesMachine?: boolean | undefined
   /** argv that our own supervisor becomes once it has ended everything, to remove what the place leaves behind. */
   readonly atEnd?: readonly string[] | undefined
 }

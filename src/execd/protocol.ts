@@ -215,10 +215,12 @@ export type FilesRequest = {
       readonly maxEntries: number
     }
 )
-/** TCP to a port inside. Responds {} once connected; then both streams carry bytes, `end` is a half-close, `reset` breaks it. */
-export interface ConnectRequest {
+/**
+ * TCP to a port inside, or a unix socket at an absolute path. Responds {} once connected; then both streams carry bytes,
+ * `end` is a half-close, `reset` breaks it. A path that cannot be connected to: `connection-lost` with `data.errno`.
+ */
+export type ConnectRequest = ({ readonly port: number } | { readonly path: string }) & {
   readonly op: 'connect'
-  readonly port: number
   readonly input: number
   readonly output: number
 }

@@ -194,7 +194,8 @@ function checkOffset(value: number | undefined, field: string): number {
   throw new AnyplaceError('invalid-argument', `${field} must be a whole number of 0 or more (got ${value}).`, { field })
 }
 
-function checkSpawn(argv: Argv, options: SpawnOptions): void {
+/** @throws AnyplaceError `invalid-argument` for what no process can be started with */
+export function checkSpawn(argv: Argv, options: SpawnOptions): void {
   if (!Array.isArray(argv) || argv.length === 0 || argv[0] === '') {
     throw new AnyplaceError(
       'invalid-argument',

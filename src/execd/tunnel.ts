@@ -10,24 +10,33 @@ import { FrameType } from './protocol.ts'
 
 const CHUNK_BYTES = 256 * 1024
 
-/** A TCP connection to a port inside, as a Node stream whose two directions end on their own. */
+/**
+ * A connection to a TCP port inside, or to the unix socket of an absolute path, as a Node stream whose two directions end
+ * on their own.
+ */
 export async function openTunnel(
   connection: DaemonConnection,
-  port: number,
+  target: number | string,
   options: CallOptions = {},
 ): Promise<Duplex> {
-  if (!Number.isInteger(port) || port < 1 || port > 65_535) {
-    throw new AnyplaceError('invalid-argument', `port must be from 1 to 65535 (got ${port}).`, { field: 'port' })
+  if (typeof target === 'number' && (!Number.isInteger(target) || target < 1 || target > 65_535)) {
+    throw new AnyplaceError('invalid-argument', `port must be from 1 to 65535 (got ${target}).`, { field: 'port' })
   }
+  const label = typeof target === 'number' ? `port ${target}` : target
   const { signal } = options
   const requestId = connection.nextId()
-  const input = connection.outbound(`what is sent to port ${port}`)
-  const output = connection.inbound({ label: `what comes from port ${port}`, started: false })
+  const input = connection.outbound(`what is sent to ${label}`)
+  const output = connection.inbound({ label: `what comes from ${label}`, started: false })
   let tunnel: Tunnel | undefined
   try {
     await call(
       connection,
-      { op: 'connect', port, input: input.id, output: output.id },
+      {
+        op: 'connect',
+        ...(typeof target === 'number' ? { port: target } : { path: target }),
+        input: input.id,
+        output: output.id,
+      },
       () => {
         output.start()
         tunnel = new Tunnel(connection, input, output)

@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import type { ChildProcessWithoutNullStreams } from 'node:child_process'
 import { existsSync, statSync } from 'node:fs'
 import type { Stats } from 'node:fs'
+import type { Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import { AnyplaceError } from '../spec/index.ts'
 import type { Channel, ChannelExit, MachineRunOptions } from '../spec/index.ts'
@@ -15,6 +16,15 @@ const DEFAULT_ENV: Readonly<Record<string, string>> = {
 const TERM_GRACE_MS = 1000
 const KILL_GRACE_MS = 5000
 
+/** A process of this machine's, and whether this program waits for it. */
+export interface ChildChannel extends Channel {
+  readonly pid: number
+  /** Keep this program running while the process runs, which is so from the start. */
+  ref(): void
+  /** Let this program end although the process runs. */
+  unref(): void
+}
+
 /**
  * Starts a process on this machine and gives its three streams. Its environment is exactly `options.env`, or only a
  * standard PATH when that is missing; the program is looked up on that PATH.
@@ -25,7 +35,7 @@ const KILL_GRACE_MS = 5000
  * @throws AnyplaceError `command-not-found`, `command-not-executable`, `file-not-found` or `not-a-directory` (the cwd),
  * `resource-exhausted`, `invalid-argument`
  */
-export async function childChannel(argv: readonly string[], options: MachineRunOptions = {}): Promise<Channel> {
+export async function childChannel(argv: readonly string[], options: MachineRunOptions = {}): Promise<ChildChannel> {
   const { cwd, detached = false, env = DEFAULT_ENV, signal } = options
   const [program, ...parameters] = argv
   if (program === undefined || program === '') {
@@ -63,7 +73,7 @@ export async function childChannel(argv: readonly string[], options: MachineRunO
   return channelOf(child, exit, detached)
 }
 
-function channelOf(child: ChildProcessWithoutNullStreams, exit: Promise<ChannelExit>, detached: boolean): Channel {
+function channelOf(child: ChildProcessWithoutNullStreams, exit: Promise<ChannelExit>, detached: boolean): ChildChannel {
   let closing: Promise<void> | undefined
   const close = async (): Promise<void> => {
     child.stdin.destroy()
@@ -84,7 +94,14 @@ function channelOf(child: ChildProcessWithoutNullStreams, exit: Promise<ChannelE
       timer.abort()
     }
   }
+  const each = (name: 'ref' | 'unref'): void => {
+    child[name]()
+    for (const stream of [child.stdin, child.stdout, child.stderr]) (stream as Socket)[name]()
+  }
   return {
+    pid: child.pid ?? 0,
+    ref: () => each('ref'),
+    unref: () => each('unref'),
     stdin: child.stdin,
     stdout: child.stdout,
     stderr: child.stderr,

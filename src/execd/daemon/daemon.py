@@ -240,7 +240,8 @@ class Daemon:
         self.expires = boot + config["expiresAtMs"] - wall
         self.max_expires = boot + config["maxExpiresAtMs"] - wall
         self.last_active = time.monotonic()
-        self.pool = keepers.KeeperPool(self.loop, [listener_fd, expiry_fd] + ([lifeline] if lifeline is not None else []))
+        inherited = [listener_fd, expiry_fd] + ([lifeline] if lifeline is not None else [])
+        self.pool = keepers.KeeperPool(self.loop, inherited, not config.get("servesMachine"))
         user = users.resolve(config.get("user"))
         self.make_directory(config["workdir"], user)
         if config.get("home"):
@@ -431,7 +432,8 @@ def begin(parts, listener_fd, expiry_fd):
     _signal.signal(_signal.SIGPIPE, _signal.SIG_IGN)
     if parts[b"supervisor"] != b"self":
         return serve(config, listener_fd, expiry_fd, None, any_peer)
-    keepers.prctl(keepers.PR_SET_CHILD_SUBREAPER, 1)
+    if not config.get("servesMachine"):
+        keepers.prctl(keepers.PR_SET_CHILD_SUBREAPER, 1)
     lifeline, theirs = os.pipe()
     daemon = os.fork()
     if daemon == 0:
@@ -443,8 +445,8 @@ def begin(parts, listener_fd, expiry_fd):
     wall, boot = supervisor.now_ms(), supervisor.boot_ms()
 
     def kill_the_rest():
-        if config["ownPidNamespace"]:
-            return  # our end, as pid 1, is theirs
+        if config["ownPidNamespace"] or config.get("servesMachine"):
+            return  # our end, as pid 1, is theirs; or they are sandboxes of their own
         for _ in range(500):
             alive = trees.kill_pass(os.getpid())
             try:

@@ -1,4 +1,5 @@
 """File work and tunnels: the daemon's side. The work itself happens in files.py, in a process of its own per job."""
+import errno
 import marshal
 import os
 
@@ -145,15 +146,19 @@ class FileJob:
 
 
 class Tunnel:
-    """A TCP connection to a port inside. Also works with the network off: the loopback is the sandbox's own."""
+    """A connection to a TCP port or a unix socket inside. Also works with the network off: the loopback is the sandbox's own."""
 
     def __init__(self, daemon, connection, ident, message, answer):
         self.daemon, self.connection, self.ident, self.answer = daemon, connection, ident, answer
         self.message = message
-        self.port = message["port"]
-        if not isinstance(self.port, int) or not 0 < self.port < 65536:
-            raise Refused("invalid-argument", "not a port: %s" % (self.port,))
-        self.addresses = [(_socket.AF_INET, ("127.0.0.1", self.port)), (_socket.AF_INET6, ("::1", self.port))]
+        self.fault = 0
+        if message.get("path"):
+            self.addresses = [(_socket.AF_UNIX, wire.to_bytes(message["path"], "path"))]
+        else:
+            port = message["port"]
+            if not isinstance(port, int) or not 0 < port < 65536:
+                raise Refused("invalid-argument", "not a port: %s" % (port,))
+            self.addresses = [(_socket.AF_INET, ("127.0.0.1", port)), (_socket.AF_INET6, ("::1", port))]
         self.sock = None
         self.ends = 0
         connection.jobs[ident] = self
@@ -162,28 +167,46 @@ class Tunnel:
     def next(self):
         if not self.addresses:
             self.connection.jobs.pop(self.ident, None)
-            return self.answer(
-                refused=Refused("connection-lost", "nothing listens on port %d in the sandbox" % self.port, "start the service first, or wait for it")
-            )
+            return self.answer(refused=self.refusal())
         family, address = self.addresses.pop(0)
         try:
             self.sock = _socket.socket(family, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC | _socket.SOCK_NONBLOCK)
             self.sock.connect(address)
         except BlockingIOError:
-            pass
-        except OSError:
+            if family == _socket.AF_UNIX:  # not on its way: the other side has no room for one more just now
+                self.addresses.insert(0, (family, address))
+                self.sock.close()
+                self.daemon.loop.later(0.01, self.again)
+                return
+        except OSError as error:
+            self.fault = error.errno or 0
             if self.sock is not None:
                 self.sock.close()
             return self.next()
         self.daemon.loop.watch(self.sock.fileno(), self.connected, write=True)
 
+    def again(self):
+        if self.ident in self.connection.jobs:  # nobody has cancelled it meanwhile
+            self.next()
+
+    def refusal(self):
+        if self.message.get("path"):
+            path = wire.quoted(self.message["path"])
+            why = os.strerror(self.fault) if self.fault else "it is no address"
+            return Refused("connection-lost", "cannot connect to %s: %s" % (path, why), data={"errno": errno.errorcode.get(self.fault, "")})
+        return Refused(
+            "connection-lost", "nothing listens on port %d in the sandbox" % self.message["port"], "start the service first, or wait for it"
+        )
+
     def connected(self, _events):
         fd = self.sock.fileno()
         self.daemon.loop.unwatch(fd)
-        if self.sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR):
+        self.fault = self.sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
+        if self.fault:
             self.sock.close()
             return self.next()
-        self.sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
+        if self.sock.family != _socket.AF_UNIX:
+            self.sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
         self.connection.jobs.pop(self.ident, None)
         self.answer(ok={})
         # two descriptors, so that reading and writing are watched apart

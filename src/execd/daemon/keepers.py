@@ -55,7 +55,7 @@ def receive_fds(sock, size, most):
 # -- the zygote -------------------------------------------------------------------------------------------------------
 
 
-def zygote(sock, close):
+def zygote(sock, close, holds):
     """Never returns. One byte and one descriptor per order: b'k' a keeper, b'f' a files helper."""
     for fd in close:
         os.close(fd)
@@ -80,7 +80,7 @@ def zygote(sock, close):
             mine = _socket.socket(fileno=fds[0])
             try:
                 if kind == b"k":
-                    keeper(mine)
+                    keeper(mine, holds)
                 else:
                     import files
 
@@ -100,12 +100,14 @@ def zygote(sock, close):
                 break
 
 
-def keeper(sock):
+def keeper(sock, holds):
+    """`holds` False: what a command leaves behind is on its own, and lives on without us."""
     import subprocess
 
-    if not prctl(PR_SET_CHILD_SUBREAPER, 1):
-        os.write(2, b"keeper: cannot become a subreaper\n")
-    raise_oom_score()
+    if holds:
+        if not prctl(PR_SET_CHILD_SUBREAPER, 1):
+            os.write(2, b"keeper: cannot become a subreaper\n")
+        raise_oom_score()
     sock.sendall(b"R" + os.getpid().to_bytes(8, "big"))
     while True:
         head, fds = receive_fds(sock, 4, 3)
@@ -252,8 +254,9 @@ class Keeper:
 
 
 class KeeperPool:
-    def __init__(self, loop, close_in_zygote):
+    def __init__(self, loop, close_in_zygote, holds=True):
         self.loop = loop
+        self.holds = holds
         self.idle = []
         self.unused = 0  # the fewest that were idle since the last trim
         self.trimming = False
@@ -269,7 +272,7 @@ class KeeperPool:
             try:
                 self.loop.epoll.close()
                 self.sock.close()
-                zygote(theirs, self.close_in_zygote)
+                zygote(theirs, self.close_in_zygote, self.holds)
             except BaseException as error:
                 os.write(2, ("zygote: %r\n" % (error,)).encode())
             os._exit(1)
