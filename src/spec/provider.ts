@@ -1,4 +1,5 @@
 import type { CallOptions, Channel } from './channel.ts'
+import type { Machine } from './machine.ts'
 import type { Lifetime, SandboxSpec } from './sandbox-spec.ts'
 
 /** The process that a sandbox belongs to; all fields together name it for good. */
@@ -105,6 +106,8 @@ export interface Provider {
   remove(id: string, options?: CallOptions): Promise<void>
   /** For doctor: what works, what does not, and the next step. */
   check(options?: CallOptions): Promise<readonly Finding[]>
+  /** The machine itself, outside of every sandbox, for `probe`. Absent where there is no one machine (a cloud, a cluster). */
+  machine?(options?: CallOptions): Promise<Machine>
 }
 
 /** How one machine isolates. The same contract as a provider's, plus a name and its own check. */

@@ -38,6 +38,7 @@ export function localProvider(options: LocalProviderOptions = {}): Provider {
     list: (callOptions) => list(asked, callOptions),
     remove: (id, callOptions) => remove(asked, id, callOptions),
     check: (callOptions) => check(machine, engines, callOptions),
+    machine: async () => machine,
   }
 }
 
