@@ -4,7 +4,7 @@ import { availableParallelism, homedir, hostname, totalmem, uptime, userInfo } f
 import { isAbsolute, join, resolve } from 'node:path'
 import process from 'node:process'
 import type { MachineFacts } from '../../spec/index.ts'
-import { containerSigns } from './container-signs.ts'
+import { containerSigns } from '../../engines/container-signs.ts'
 
 const ENGINE_VARIABLES = ['DOCKER_HOST', 'DOCKER_CONTEXT', 'DOCKER_CONFIG', 'CONTAINER_HOST', 'XDG_RUNTIME_DIR']
 

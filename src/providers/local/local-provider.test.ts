@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { AnyplaceError } from '../../spec/index.ts'
 import type { Engine, Finding, HostInfo, Machine, MachineFacts } from '../../spec/index.ts'
-import { chooseEngine } from './choose-engine.ts'
+import { chooseEngine } from '../../engines/choose-engine.ts'
 import { localFacts } from './local-facts.ts'
 import { localMachine } from './local-machine.ts'
 import { localProvider } from './local-provider.ts'

@@ -1,9 +1,11 @@
 import { AnyplaceError } from '../../spec/index.ts'
-import type { CallOptions, Engine, Finding, Host, HostInfo, Machine, Provider } from '../../spec/index.ts'
+import type { CallOptions, Engine, Finding, Machine, Provider } from '../../spec/index.ts'
 import { directEngine } from '../../engines/direct/index.ts'
 import { dockerEngine } from '../../engines/docker/docker-engine.ts'
 import { checkLimits, namespaceEngine } from '../../engines/namespace/index.ts'
-import { chooseEngine } from './choose-engine.ts'
+import { attachIn, listIn, removeIn, rethrow, skipUnreachable } from '../../engines/engine-set.ts'
+import type { EngineSet } from '../../engines/engine-set.ts'
+import { chooseEngine } from '../../engines/choose-engine.ts'
 import { localMachine } from './local-machine.ts'
 
 export interface LocalProviderOptions {
@@ -22,7 +24,7 @@ export function localProvider(options: LocalProviderOptions = {}): Provider {
   const machine = withState(options.machine ?? localMachine(), options.stateDirectory)
   const engines = (options.engines ?? allEngines)(machine)
   const { engine: only } = options
-  const asked: Asked =
+  const asked: EngineSet =
     only === undefined
       ? { engines, skip: skipUnreachable }
       : { engines: engines.filter(({ name }) => name === only), skip: rethrow }
@@ -34,9 +36,9 @@ export function localProvider(options: LocalProviderOptions = {}): Provider {
       const { engine } = await chooseEngine(engines, facts, request.engine ?? only, { signal: request.signal })
       return engine.open(request)
     },
-    attach: (nameOrId, callOptions) => attach(asked, nameOrId, callOptions),
-    list: (callOptions) => list(asked, callOptions),
-    remove: (id, callOptions) => remove(asked, id, callOptions),
+    attach: (nameOrId, callOptions) => attachIn(asked, nameOrId, callOptions),
+    list: (callOptions) => listIn(asked, callOptions),
+    remove: (id, callOptions) => removeIn(asked, id, callOptions),
     check: (callOptions) => check(machine, engines, callOptions),
     machine: async () => machine,
   }
@@ -54,53 +56,6 @@ function allEngines(machine: Machine): readonly Engine[] {
 function withState(machine: Machine, stateDirectory: string | undefined): Machine {
   if (stateDirectory === undefined) return machine
   return { ...machine, facts: async (options) => ({ ...(await machine.facts(options)), stateDirectory }) }
-}
-
-/** Asks all engines at once. One that cannot be reached has no sandboxes for us; `check` says why. */
-async function attach(
-  { engines, skip }: Asked,
-  nameOrId: string,
-  options: CallOptions = {},
-): Promise<Host | undefined> {
-  const answers = await Promise.all(
-    engines.map((engine) => engine.attach(nameOrId, options).catch((error: unknown) => skip(error))),
-  )
-  return answers.find((host) => host !== undefined)
-}
-
-async function* list({ engines, skip }: Asked, options: CallOptions = {}): AsyncIterable<HostInfo> {
-  const lists = engines.map(async (engine) => {
-    const found: HostInfo[] = []
-    try {
-      for await (const info of engine.list(options)) found.push(info)
-    } catch (error) {
-      skip(error)
-    }
-    return found
-  })
-  for (const found of await Promise.all(lists)) yield* found
-}
-
-async function remove({ engines, skip }: Asked, id: string, options: CallOptions = {}): Promise<void> {
-  const results = await Promise.allSettled(
-    engines.map((engine) => engine.remove(id, options).catch((error: unknown) => skip(error))),
-  )
-  const failed = results.find((result) => result.status === 'rejected')
-  if (failed !== undefined) throw failed.reason
-}
-
-/** Where a call looks, and what it does about an engine that does not answer. */
-interface Asked {
-  readonly engines: readonly Engine[]
-  readonly skip: (error: unknown) => undefined
-}
-
-function skipUnreachable(error: unknown): undefined {
-  if (!AnyplaceError.is(error, 'engine-unavailable')) throw error
-}
-
-function rethrow(error: unknown): undefined {
-  throw error
 }
 
 async function check(

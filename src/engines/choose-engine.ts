@@ -1,10 +1,16 @@
-import { AnyplaceError } from '../../spec/index.ts'
-import type { CallOptions, Engine, Finding, MachineFacts } from '../../spec/index.ts'
+import { AnyplaceError } from '../spec/index.ts'
+import type { CallOptions, Engine, Finding, MachineFacts } from '../spec/index.ts'
 
 /** Which engine opens a sandbox, and why. */
 export interface EngineChoice {
   readonly engine: Engine
   readonly reason: string
+}
+
+/** What is asked for by hand, and how a node's engine is named. */
+export interface ChoiceOptions extends CallOptions {
+  /** For hints: `local`, a node's name. @default 'local' */
+  readonly on?: string | undefined
 }
 
 /** Outside a container; `direct` is never among them, because it isolates nothing. */
@@ -19,7 +25,7 @@ export async function chooseEngine(
   engines: readonly Engine[],
   facts: MachineFacts,
   wanted: string | undefined,
-  options: CallOptions = {},
+  options: ChoiceOptions = {},
 ): Promise<EngineChoice> {
   if (wanted !== undefined) {
     const engine = engines.find((candidate) => candidate.name === wanted)
@@ -47,7 +53,7 @@ export async function chooseEngine(
     {
       hint: [
         ...passed.flatMap((finding) => (finding.hint ? [`${finding.subject}: ${finding.hint}`] : [])),
-        'or run without isolation: on: "local/direct"',
+        `or run without isolation: on: "${options.on ?? 'local'}/direct"`,
       ].join('; '),
     },
   )
