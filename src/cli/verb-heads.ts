@@ -67,5 +67,11 @@ export const heads = {
     summary: 'tell what works here, what does not, and the next step',
     usage: '',
   },
+  probe: {
+    name: 'probe',
+    group: 'Setup',
+    summary: 'tell what the machine behind a node is: system, GPUs, Python, disk',
+    usage: '',
+  },
   completion: { name: 'completion', group: 'Setup', summary: 'print a completion script for a shell', usage: 'SHELL' },
 } as const satisfies Readonly<Record<string, CommandHead>>

@@ -18,6 +18,7 @@ const LOADERS: Readonly<Record<keyof typeof heads, () => Promise<AnyCommand>>> =
   rm: async () => (await import('./commands/rm.ts')).rmCommand,
   gc: async () => (await import('./commands/gc.ts')).gcCommand,
   doctor: async () => (await import('./commands/doctor.ts')).doctorCommand,
+  probe: async () => (await import('./commands/probe.ts')).probeCommand,
   completion: async () => (await import('./commands/completion.ts')).completionCommand,
 }
 

@@ -18,6 +18,7 @@ function recorder(): { readonly api: CliApi; readonly calls: unknown[][] } {
       remove: (name, options) => note('remove', [name, withoutCallbacks(options)]),
       gc: (options) => note('gc', withoutCallbacks(options)),
       doctor: (options) => note('doctor', withoutCallbacks(options)),
+      probe: (options) => note('probe', withoutCallbacks(options)),
       // oxlint-disable-next-line require-yield -- it fails before its first item
       list: async function* (options) {
         await note('list', withoutCallbacks(options))
@@ -226,5 +227,15 @@ describe('failures', () => {
     expect(JSON.parse(json.out)).toMatchObject({ source: 'anyplace', error: { code: 'cancelled' } })
     expect(json.code).toBe(130)
     expect(calls).toEqual([])
+  })
+})
+
+describe('probe', () => {
+  test('what the library is asked for', async () => {
+    expect(await requested(['probe'])).toEqual(['probe', {}])
+    expect(await requested(['probe', '--on', 'local', '--workspace', '~/w', '--timeout', '5s'])).toEqual([
+      'probe',
+      { on: 'local', workspace: '~/w', timeoutMs: 5000 },
+    ])
   })
 })

@@ -27,6 +27,7 @@ const FLAGS: Readonly<Record<string, string>> = {
   rm: '--on NODE --json',
   gc: '-n --dry-run --on NODE --json',
   doctor: '--on NODE --json',
+  probe: '--workspace DIR --timeout DURATION --on NODE --json',
   completion: '--json',
 }
 

@@ -22,7 +22,10 @@ export function parseNvidia(text: string, list: string): readonly GpuReport[] {
     cudaVersion: version(top.find(({ key }) => key === 'CUDA Version')?.value),
   }
   const profiles = profilesOf(list)
-  return top.filter(({ key }) => /^GPU [0-9A-Fa-f:.]+$/.test(key)).map((gpu) => cardOf(gpu, shared, profiles))
+  return top
+    .filter(({ key }) => /^GPU [0-9A-Fa-f:.]+$/.test(key))
+    .slice(0, 256)
+    .map((gpu) => cardOf(gpu, shared, profiles))
 }
 
 function entriesOf(text: string): Entry[] {
