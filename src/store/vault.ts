@@ -68,6 +68,11 @@ export async function openVault(
   }
 }
 
+/** Removes a secret without the vault's key, which only reading one needs. True when there was such a secret. */
+export function removeSealed(store: Store, name: string): Promise<boolean> {
+  return store.delete(NAMESPACE, checkedName(name))
+}
+
 async function unlock(store: Store, directory: string, source: VaultKeySource): Promise<Buffer> {
   const entry = await store.get(LOCK.namespace, LOCK.key)
   const lock = entry?.value as Lock | undefined
@@ -154,7 +159,7 @@ class SealedStore implements Vault {
   }
 
   async remove(name: string): Promise<boolean> {
-    return this.#store.delete(NAMESPACE, checkedName(name))
+    return removeSealed(this.#store, name)
   }
 
   async close(): Promise<void> {

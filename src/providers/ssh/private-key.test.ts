@@ -91,11 +91,11 @@ describe('what ssh-keygen made is read as ssh-keygen reads it', () => {
     for (const wrong of ['', undefined]) {
       expect(await failureOf(parsePrivateKey(made.text, { passphrase: wrong }))).toMatchObject({
         code: 'invalid-argument',
-        data: { reason: 'passphrase-needed' },
+        data: { cause: 'passphrase-needed' },
       })
     }
     const failure = await failureOf(parsePrivateKey(made.text, { passphrase: 'hunter2' }))
-    expect(failure).toMatchObject({ code: 'permission-denied', data: { reason: 'wrong-passphrase' } })
+    expect(failure).toMatchObject({ code: 'permission-denied', data: { cause: 'wrong-passphrase' } })
     expect(`${JSON.stringify(failure)}${failure.stack}`).not.toContain('hunter2')
   })
 

@@ -23,7 +23,7 @@ export async function generatePrivateKey(type: 'ed25519' | 'rsa', comment: strin
  *
  * @param options.comment @default the one in the file, else none
  * @throws AnyplaceError `invalid-argument` when it is no private key, or when it is encrypted and no passphrase was given
- * (reason `passphrase-needed`); `permission-denied` when the passphrase is wrong (reason `wrong-passphrase`);
+ * (cause `passphrase-needed`); `permission-denied` when the passphrase is wrong (cause `wrong-passphrase`);
  * `unsupported` for keys that are neither Ed25519 nor RSA
  */
 export async function parsePrivateKey(

@@ -1,5 +1,6 @@
 import { createHash, createPublicKey } from 'node:crypto'
 import type { KeyObject } from 'node:crypto'
+import { AnyplaceError } from '../../spec/index.ts'
 import { wireInteger, wireString } from './ssh-wire.ts'
 
 /** The types of key that Anyplace makes, keeps and uses. */
@@ -32,6 +33,13 @@ export function publicKeyOf(key: KeyObject): PublicKey | undefined {
   const modulus = Buffer.from(n, 'base64url')
   const bits = modulus.length * 8 - Math.clz32(modulus[0] ?? 0) + 24
   return described('ssh-rsa', bits, [wireInteger(Buffer.from(e, 'base64url')), wireInteger(modulus)])
+}
+
+/** The public half of a private key in PEM form that was read or made by us. */
+export function publicKeyOfPem(pem: string): PublicKey {
+  const known = publicKeyOf(createPublicKey(pem))
+  if (known === undefined) throw new AnyplaceError('internal', 'A key that was read is of no known type.')
+  return known
 }
 
 function described(type: KeyType, bits: number, fields: readonly Buffer[]): PublicKey {
