@@ -55,6 +55,8 @@ export interface HostInfo {
   readonly workdir: string
   /** Why it exited, when known. */
   readonly reason?: string | undefined
+  /** False: the machine may end it when the last connection to it ends. Undefined: nothing but its lifetime does. */
+  readonly durable?: boolean | undefined
 }
 
 export interface Finding {

@@ -1,0 +1,156 @@
+import { existsSync } from 'node:fs'
+import { debuglog } from 'node:util'
+import type { DaemonConnection } from '../../execd/connection.ts'
+import type { ChildChannel } from '../../kit/child-channel.ts'
+import { AnyplaceError } from '../../spec/index.ts'
+import type { HostFacts } from './host-facts.ts'
+import { MasterError, openHostSession } from './host-session.ts'
+import type { HostSession } from './host-session.ts'
+import { connectionKey, forgetMaster, idleCloseMs, sharedMaster, shareMaster, startMaster } from './master.ts'
+import type { Master } from './master.ts'
+import { place } from './ssh-failure.ts'
+import type { PrivateKey, SshTarget } from './ssh-target.ts'
+
+const debug = debuglog('anyplace:ssh')
+/** A master that somebody started before may pass nothing on: that long it gets to prove itself. */
+const ADOPT_MS = 5000
+
+/** One connection to a host as one user with one credential: a master, and a session to the host's daemon over it. */
+export class HostLink {
+  readonly target: SshTarget
+  readonly facts: HostFacts
+  readonly master: Master
+  /** Settles when the link can no longer be used. Never rejects. */
+  readonly closed: Promise<void>
+  readonly #daemon: { readonly connection: DaemonConnection; readonly channel: ChildChannel } | undefined
+  #uses = 0
+  #idle: NodeJS.Timeout | undefined
+  #end: () => void = () => undefined
+  #isClosed = false
+
+  constructor(target: SshTarget, master: Master, session: HostSession) {
+    this.target = target
+    this.master = master
+    this.facts = session.facts
+    this.#daemon = session.daemon
+    const ended = new Promise<void>((resolve) => (this.#end = resolve))
+    const lost = session.daemon?.connection.closed.then((error) => {
+      if (error !== undefined) debug('the link to %s broke: %s', place(target, undefined), error.message)
+    })
+    this.closed = (lost === undefined ? ended : Promise.race([lost, ended])).then(() => {
+      this.#isClosed = true
+      clearTimeout(this.#idle)
+    })
+    this.#daemon?.channel.unref()
+    this.#rest()
+  }
+
+  /** False once it broke or was closed. */
+  get isOpen(): boolean {
+    return !this.#isClosed && this.#daemon?.connection.error === undefined
+  }
+
+  /** The host's daemon. @throws AnyplaceError `no-exec-daemon` on a host without Python */
+  get connection(): DaemonConnection {
+    if (this.#daemon !== undefined) return this.#daemon.connection
+    throw new AnyplaceError('no-exec-daemon', `${place(this.target, undefined)} has no Python 3.9 or later.`, {
+      hint: 'install python3 there',
+    })
+  }
+
+  /** While something is used the link is kept, and this program with it. Gives the end of the use; idempotent. */
+  use(): () => void {
+    if (++this.#uses === 1) {
+      clearTimeout(this.#idle)
+      this.#daemon?.channel.ref()
+    }
+    let isUsed = true
+    return () => {
+      if (!isUsed) return
+      isUsed = false
+      if (--this.#uses === 0) {
+        this.#daemon?.channel.unref()
+        this.#rest()
+      }
+    }
+  }
+
+  /** Ends the session; the master ends itself when nobody else uses it. */
+  async close(): Promise<void> {
+    this.#end()
+    await this.#daemon?.connection.close()
+  }
+
+  #rest(): void {
+    if (this.#isClosed) return
+    this.#idle = setTimeout(() => void this.close(), idleCloseMs(this.target) / 2)
+    this.#idle.unref()
+  }
+}
+
+/** Links by what they are to and with which credential. */
+const links = new Map<string, Promise<HostLink>>()
+
+/**
+ * The link to the target, connected when there is none. Callers that come at once share one.
+ *
+ * @throws AnyplaceError why it cannot be connected
+ */
+export async function hostLink(target: SshTarget, key: PrivateKey | undefined): Promise<HostLink> {
+  // The workspace is where the daemon lives, and the time is a part of what was asked for.
+  const id = JSON.stringify([connectionKey(target, key), target.workspace ?? '', idleCloseMs(target)])
+  const known = links.get(id)
+  if (known !== undefined) {
+    const link = await known
+    if (link.isOpen) return link
+    if (links.get(id) === known) links.delete(id)
+    return hostLink(target, key)
+  }
+  const connecting = connect(target, key)
+  links.set(id, connecting)
+  const forget = (): void => {
+    if (links.get(id) === connecting) links.delete(id)
+  }
+  connecting.then((link) => link.closed.then(forget), forget)
+  return connecting
+}
+
+/** Closes every link of this program. */
+export async function closeHostLinks(): Promise<void> {
+  const open = [...links.values()]
+  links.clear()
+  await Promise.all(open.map((link) => link.then((one) => one.close()).catch(() => undefined)))
+}
+
+async function connect(target: SshTarget, key: PrivateKey | undefined): Promise<HostLink> {
+  const connecting = connectionKey(target, key)
+  const timeoutMs = target.connectTimeoutMs ?? 20_000
+  const shared = await sharedMaster(connecting)
+  if (existsSync(shared.controlPath)) {
+    try {
+      const session = await openHostSession(target, shared, { timeoutMs: Math.min(ADOPT_MS, timeoutMs) })
+      debug('%s: over a master that was there', place(target, undefined))
+      return new HostLink(target, shared, session)
+    } catch (error) {
+      const isWedged = AnyplaceError.is(error, 'timeout')
+      if (!(error instanceof MasterError) && !isWedged) throw error
+      debug('%s: the master that was there is %s', place(target, undefined), isWedged ? 'wedged' : error.message)
+      if (isWedged || error.fault === 'dead') await forgetMaster(shared)
+    }
+  }
+  const master = await startMaster(target, key)
+  await shareMaster(master, connecting)
+  try {
+    return new HostLink(target, master, await openHostSession(target, master, { timeoutMs }))
+  } catch (error) {
+    if (!(error instanceof MasterError)) throw error
+    throw new AnyplaceError(
+      'connection-lost',
+      `${place(target, master.resolved)} let us in and then closed: ${error.message}`,
+      {
+        hint: `try it by hand: ssh ${target.host} true`,
+        cause: error,
+      },
+    )
+  }
+}

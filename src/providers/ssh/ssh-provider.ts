@@ -1,0 +1,162 @@
+import { AnyplaceError } from '../../spec/index.ts'
+import type { CallOptions, Engine, Finding, Host, HostInfo, Machine, Provider } from '../../spec/index.ts'
+import { chooseEngine } from '../../engines/choose-engine.ts'
+import { directEngine } from '../../engines/direct/index.ts'
+import { dockerEngine } from '../../engines/docker/docker-engine.ts'
+import { attachIn, listIn, removeIn, rethrow, skipUnreachable } from '../../engines/engine-set.ts'
+import type { EngineSet } from '../../engines/engine-set.ts'
+import { checkLimits, namespaceEngine } from '../../engines/namespace/index.ts'
+import { untilAborted } from '../../kit/deadline.ts'
+import { checkTarget } from './check-target.ts'
+import { hostLink } from './host-link.ts'
+import type { HostLink } from './host-link.ts'
+import { remoteMachine } from './remote-machine.ts'
+import { place } from './ssh-failure.ts'
+import type { PrivateKey, SshTarget } from './ssh-target.ts'
+import { sweepExpired } from './sweep-expired.ts'
+
+export interface SshProviderOptions {
+  /** Only this engine. @default docker, podman, namespace: the first that works there */
+  readonly engine?: 'direct' | 'namespace' | 'docker' | 'podman' | undefined
+}
+
+const TYPE = 'ssh'
+
+/**
+ * Sandboxes on a host behind SSH, by whichever of its engines fits. Connects when it is first asked to do something, and
+ * again after a link broke; links are shared by all that go to the same host as the same user with the same credential.
+ *
+ * @throws AnyplaceError `invalid-argument` for a target that ssh shall not see
+ */
+export function sshProvider(target: SshTarget, options: SshProviderOptions = {}): Provider {
+  checkTarget(target)
+  const { engine: only } = options
+  const linked = linker(target)
+  const machine = remoteMachine(target.name || target.host, linked)
+  const all: readonly Engine[] = [
+    dockerEngine(machine, { kind: 'docker', provider: TYPE }),
+    dockerEngine(machine, { kind: 'podman', provider: TYPE }),
+    namespaceEngine(machine),
+    directEngine(machine),
+  ]
+  const asked: EngineSet =
+    only === undefined
+      ? { engines: all, skip: skipUnreachable }
+      : { engines: all.filter(({ name }) => name === only), skip: rethrow }
+  const on = target.name || TYPE
+
+  async function durable(callOptions: CallOptions | undefined): Promise<boolean> {
+    return (await untilAborted(linked(), callOptions?.signal)).facts.durable
+  }
+
+  return {
+    type: TYPE,
+    contractVersion: 1,
+    async open(request) {
+      const { signal } = request
+      const facts = await machine.facts({ signal })
+      const { engine } = await chooseEngine(all, facts, request.engine ?? only, { signal, on })
+      return overSsh(await engine.open(request), durable)
+    },
+    async attach(nameOrId, callOptions) {
+      await machine.facts(callOptions) // that the host cannot be reached is an error, not "no such sandbox"
+      const host = await attachIn(asked, nameOrId, callOptions)
+      return host === undefined ? undefined : overSsh(host, durable)
+    },
+    async *list(callOptions) {
+      await machine.facts(callOptions)
+      const isDurable = await durable(callOptions)
+      for await (const info of listIn(asked, callOptions)) yield infoOf(info, isDurable)
+    },
+    async remove(id, callOptions) {
+      await machine.facts(callOptions)
+      await removeIn(asked, id, callOptions)
+    },
+    check: (callOptions) => check(target, machine, linked, all, callOptions),
+    machine: async () => machine,
+  }
+}
+
+/** The link for this target; the key is opened once to know it, and again for each connection. */
+function linker(target: SshTarget): () => Promise<HostLink> {
+  const { identity } = target
+  let current: Promise<HostLink> | undefined
+  async function connect(): Promise<HostLink> {
+    const key: PrivateKey | undefined = identity.kind === 'key' ? await identity.open() : undefined
+    const link = await hostLink(target, key)
+    void sweepExpired(
+      remoteMachine(target.name, () => Promise.resolve(link)),
+      link,
+    )
+    return link
+  }
+  return async () => {
+    if (current !== undefined) {
+      const link = await current
+      if (link.isOpen) return link
+    }
+    const connecting = connect()
+    current = connecting
+    connecting.catch(() => {
+      if (current === connecting) current = undefined
+    })
+    return connecting
+  }
+}
+
+function infoOf(info: HostInfo, isDurable: boolean): HostInfo {
+  return { ...info, provider: TYPE, ...(isDurable ? {} : { durable: false }) }
+}
+
+/** The engines say where they run; a person is told how it is reached. */
+function overSsh(host: Host, durable: (options?: CallOptions) => Promise<boolean>): Host {
+  const channel = host.channel?.bind(host)
+  return {
+    id: host.id,
+    name: host.name,
+    provider: TYPE,
+    connect: (options) => host.connect(options),
+    ...(channel === undefined ? {} : { channel }),
+    async info(options) {
+      const [info, isDurable] = await Promise.all([host.info(options), durable(options)])
+      return infoOf(info, isDurable)
+    },
+    close: (options) => host.close(options),
+    [Symbol.asyncDispose]: () => host.close(),
+  }
+}
+
+async function check(
+  target: SshTarget,
+  machine: Machine,
+  linked: () => Promise<HostLink>,
+  engines: readonly Engine[],
+  options: CallOptions = {},
+): Promise<readonly Finding[]> {
+  let link: HostLink
+  try {
+    link = await untilAborted(linked(), options.signal)
+  } catch (error) {
+    if (!AnyplaceError.is(error) || error.code === 'cancelled') throw error
+    return [{ subject: TYPE, status: 'unavailable', message: error.message, hint: error.hint }]
+  }
+  const { facts } = link
+  const where = place(target, link.master.resolved)
+  const findings = await Promise.all([
+    ...engines.map((engine) => engine.check(options)),
+    ...(facts.python === undefined ? [] : [checkLimits(machine, options)]),
+  ])
+  const durable: Finding = facts.durable
+    ? { subject: 'durable', status: 'ok', message: 'sandboxes live on when the last connection ends' }
+    : {
+        subject: 'durable',
+        status: 'warning',
+        message: 'durable: false; the host ends every process of a user when the last connection ends',
+        hint: 'on the host: loginctl enable-linger, or KillUserProcesses=no in /etc/systemd/logind.conf',
+      }
+  return [
+    { subject: TYPE, status: 'ok', message: `connected to ${where}; workspace ${facts.stateDirectory}` },
+    ...findings,
+    durable,
+  ]
+}
