@@ -1,12 +1,13 @@
 import { AnyplaceError } from '../../spec/index.ts'
 import { suggest } from '../../sandboxes/suggest.ts'
 import type { JsonValue, Store } from '../../store/store.ts'
+import type { EngineName } from './node-types.ts'
 
 /** A node on this computer. */
 export interface LocalNodeConfig {
   readonly type: 'local'
   /** @default chosen at each open */
-  readonly engine?: string | undefined
+  readonly engine?: EngineName | undefined
   /** Directory of the node's workspaces on this computer, absolute. @default the directory where the node was added */
   readonly workspace?: string | undefined
 }
@@ -27,7 +28,7 @@ export interface SshNodeConfig {
   /** Directory of our sandboxes on the host. @default '~/.anyplace' */
   readonly workspace?: string | undefined
   /** How the host isolates: `direct`, `namespace`, `docker`, `podman`. @default chosen at each open */
-  readonly engine?: string | undefined
+  readonly engine?: EngineName | undefined
   /** Hosts to go through, the first one first: `user@host:port` or aliases of the ssh config. @default what the ssh config says */
   readonly jumpHosts?: readonly string[] | undefined
   /** Take an unknown host's key at first sight and pin it. A changed key is always refused. @default false */
@@ -76,8 +77,6 @@ export interface NodeRecord {
 
 /** The namespace of the store that holds nodes. */
 export const NODES = 'nodes'
-/** Where the default node's name stands. */
-export const DEFAULT = { namespace: 'settings', key: 'default-node' } as const
 
 /** Undefined when there is none. */
 export async function findNode(
@@ -106,12 +105,6 @@ export async function readNode(
           ? 'add one: anyplace nodes add NAME --host HOST'
           : `there are ${names.join(', ')}`,
   })
-}
-
-/** The default node's name; undefined when none was chosen. */
-export async function readDefault(store: Store): Promise<string | undefined> {
-  const value = (await store.get(DEFAULT.namespace, DEFAULT.key))?.value
-  return typeof value === 'string' ? value : undefined
 }
 
 /** Names of the nodes that log in with a key. */

@@ -3,7 +3,6 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { generateKey } from '../keys/keys.ts'
-import { openStore } from '../../store/open-store.ts'
 import { addNode, getNode, listNodes, removeNode, saveHealth, saveProbe, setDefaultNode } from './nodes.ts'
 import type { NodeConfig } from './node-records.ts'
 import { sshTargetOf } from './ssh-target-of.ts'
@@ -31,11 +30,7 @@ test('nodes are added, listed with one default, and removed', async () => {
   await setDefaultNode('local', { directory })
   expect(await names()).toBe('*local lab')
   expect(await getNode('lab', { directory })).toMatchObject({ config: { engine: 'docker', workspace: '/srv' } })
-  // A default that another process removed at the wrong moment is none.
-  await setDefaultNode('lab', { directory })
-  await using store = await openStore({ directory })
-  await store.delete('nodes', 'lab')
-  expect(await names()).toBe('*local')
+  await expect(setDefaultNode('lba', { directory })).rejects.toMatchObject({ hint: 'there are lab' })
 })
 
 test('a local node has the directory where it was added', async () => {
@@ -128,7 +123,7 @@ test('removing says what there is; local stays', async () => {
 
 test('a node becomes a target: each kind of identity, and nothing of ours beside', async () => {
   const { fingerprint } = await generateKey('work', { directory })
-  const config = { ...SSH, port: 2222, username: 'ann', workspace: 'w', jumpHosts: ['hop'], engine: 'docker' }
+  const config = { ...SSH, port: 2222, username: 'ann', workspace: 'w', jumpHosts: ['hop'], engine: 'docker' } as const
   const target = sshTargetOf('box', { ...config, key: 'work' }, { directory })
   expect(target).toEqual({
     ...{ name: 'box', host: SSH.host, port: 2222, username: 'ann', workspace: 'w', jumpHosts: ['hop'] },

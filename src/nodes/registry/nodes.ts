@@ -3,7 +3,8 @@ import { readKey } from '../keys/key-records.ts'
 import { toJson, withStore } from '../state.ts'
 import type { StateOptions } from '../state.ts'
 import { checkNode } from './check-node.ts'
-import { DEFAULT, NODES, findNode, nodeInfo, readDefault, readNode } from './node-records.ts'
+import { readDefaultNode, writeDefaultNode } from './default-node.ts'
+import { NODES, findNode, nodeInfo, readNode } from './node-records.ts'
 import type { NodeConfig, NodeHealth, NodeInfo, NodeRecord } from './node-records.ts'
 
 export interface AddNodeOptions extends StateOptions {
@@ -42,17 +43,19 @@ export async function addNode(name: string, config: NodeConfig, options: AddNode
       await store.delete(NODES, name, version)
       throw error
     }
-    if (options.isDefault === true) await store.set(DEFAULT.namespace, DEFAULT.key, name)
-    return nodeInfo(name, record, await readDefault(store))
+    if (options.isDefault === true) writeDefaultNode(name, options)
+    return nodeInfo(name, record, readDefaultNode(options))
   })
 }
 
 /** Every node: `local`, which is always there, then those that were added, in the order of their names. */
 export async function listNodes(options: StateOptions = {}): Promise<NodeInfo[]> {
   return withStore(options, async (store) => {
-    const [entries, chosen] = [await store.list(NODES), await readDefault(store)]
-    const added = entries.map(({ key, value }) => nodeInfo(key, value as unknown as NodeRecord, chosen))
-    return [builtIn(!added.some(({ isDefault }) => isDefault)), ...added]
+    const chosen = readDefaultNode(options)
+    const added = (await store.list(NODES)).map(({ key, value }) =>
+      nodeInfo(key, value as unknown as NodeRecord, chosen),
+    )
+    return [builtIn(chosen === undefined), ...added]
   })
 }
 
@@ -62,11 +65,9 @@ export async function listNodes(options: StateOptions = {}): Promise<NodeInfo[]>
  * @throws AnyplaceError `not-found`
  */
 export async function getNode(name: string, options: StateOptions = {}): Promise<NodeInfo> {
-  return withStore(options, async (store) => {
-    const chosen = await readDefault(store)
-    if (name === BUILT_IN) return builtIn(chosen === undefined)
-    return nodeInfo(name, (await readNode(store, name)).record, chosen)
-  })
+  const chosen = readDefaultNode(options)
+  if (name === BUILT_IN) return builtIn(chosen === undefined)
+  return withStore(options, async (store) => nodeInfo(name, (await readNode(store, name)).record, chosen))
 }
 
 /**
@@ -75,14 +76,9 @@ export async function getNode(name: string, options: StateOptions = {}): Promise
  * @throws AnyplaceError `not-found`
  */
 export async function setDefaultNode(name: string, options: StateOptions = {}): Promise<void> {
-  await withStore(options, async (store) => {
-    if (name === BUILT_IN) {
-      await store.delete(DEFAULT.namespace, DEFAULT.key)
-      return
-    }
-    await readNode(store, name)
-    await store.set(DEFAULT.namespace, DEFAULT.key, name)
-  })
+  if (name === BUILT_IN) return writeDefaultNode(undefined, options)
+  await withStore(options, (store) => readNode(store, name))
+  writeDefaultNode(name, options)
 }
 
 /**
@@ -99,9 +95,8 @@ export async function removeNode(name: string, options: StateOptions = {}): Prom
     })
   }
   await withStore(options, async (store) => {
-    const chosen = await store.get(DEFAULT.namespace, DEFAULT.key)
     if (!(await store.delete(NODES, name))) await readNode(store, name)
-    if (chosen?.value === name) await store.delete(DEFAULT.namespace, DEFAULT.key, chosen.version)
+    if (readDefaultNode(options) === name) writeDefaultNode(undefined, options)
   })
 }
 
