@@ -9,7 +9,7 @@ export type FieldParser = (text: string) => unknown
 export class ProfileFault extends Error {}
 
 const VARIABLE = /^[A-Za-z_][A-Za-z0-9_]*$/
-const NAME_PART = /^[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?$/
+const NAME_PART = /^[a-z0-9](?:[a-z0-9-]{0,26}[a-z0-9])?$/
 const MAX_SLOTS = 256
 
 function fault(text: string, value: unknown): never {
@@ -30,7 +30,7 @@ export const checks = {
   },
   namePart: (value: unknown): string => {
     if (typeof value !== 'string' || !NAME_PART.test(value)) {
-      fault('must be 1 to 32 of a-z, 0-9 and -, not beginning or ending with -', value)
+      fault('must be 1 to 28 of a-z, 0-9 and -, not beginning or ending with -', value)
     }
     return value
   },

@@ -5,7 +5,7 @@ import type { LedgerSlot } from './slot-ledger.ts'
 import { nextState, SLOT_TRANSITIONS } from './slot-state.ts'
 import type { SlotEvent, SlotState } from './slot-state.ts'
 
-const EVENTS: readonly SlotEvent[] = ['acquire', 'start', 'finish', 'release', 'clean', 'dirty', 'lose']
+const EVENTS: readonly SlotEvent[] = ['acquire', 'start', 'finish', 'release', 'clean', 'dirty', 'inspect', 'lose']
 
 test('the table of states and events', () => {
   const rows = Object.entries(SLOT_TRANSITIONS).map(([state, row]) => [
@@ -13,12 +13,12 @@ test('the table of states and events', () => {
     EVENTS.map((event) => row[event] ?? '-').join(' '),
   ])
   expect(Object.fromEntries(rows)).toEqual({
-    //          acquire  start     finish   release   clean     dirty lose
-    available: 'acquired - - - - error error',
-    acquired: '- executing - releasing - - error',
-    executing: '- - acquired releasing - - error',
-    releasing: '- - - - available error error',
-    error: '- - - - - - -',
+    //          acquire  start     finish   release   clean     dirty inspect lose
+    available: 'acquired - - - - error releasing error',
+    acquired: '- executing - releasing - - - error',
+    executing: '- - acquired releasing - - - error',
+    releasing: '- - - - available error - error',
+    error: '- - - - - - - -',
   })
 })
 

@@ -54,10 +54,6 @@ export class SlotLedger<Group, Waiter> {
     return this.#queue.size
   }
 
-  waiters(): Iterable<Waiter> {
-    return this.#queue
-  }
-
   slots(): LedgerSlot<Group>[] {
     return [...this.#bunches.values()].flatMap((bunch) => [...bunch.slots.values()])
   }
@@ -66,16 +62,37 @@ export class SlotLedger<Group, Waiter> {
     return [...(this.#bunches.get(group)?.slots.values() ?? [])]
   }
 
-  /** Adds a sandbox with its slots. Those that are not `available` are somebody's or not clean yet. */
+  /** Sends everyone away who waits, and gives them. */
+  dismiss(): Waiter[] {
+    const sent: Waiter[] = []
+    for (let waiter = this.#queue.shift(); waiter !== undefined; waiter = this.#queue.shift()) sent.push(waiter)
+    return sent
+  }
+
+  /** Adds a sandbox with its slots. Those that are not `available` are somebody's or not clean yet; `eachUnfree` is told of them. */
   addGroup(
     group: Group,
     slots: readonly { readonly id: string; readonly index: number; readonly state?: SlotState }[],
+    eachUnfree: (slot: LedgerSlot<Group>) => void = () => undefined,
   ): void {
     const bunch: Bunch<Group> = { slots: new Map(), free: [], isListed: false, isDraining: false }
     this.#bunches.set(group, bunch)
     for (const { id, index, state = 'available' } of slots) bunch.slots.set(id, { id, index, group, state })
     // From the last, since the last one that becomes free is the first one that is taken.
-    for (const slot of [...bunch.slots.values()].reverse()) if (slot.state === 'available') this.#offer(bunch, slot)
+    for (const slot of [...bunch.slots.values()].reverse()) {
+      if (slot.state === 'available') this.#offer(bunch, slot)
+      else eachUnfree(slot)
+    }
+    this.#serve()
+  }
+
+  /** Puts a new slot in the place of one that is no longer used. */
+  replaceSlot(old: LedgerSlot<Group>, slot: { readonly id: string; readonly index: number }): void {
+    const bunch = this.#bunches.get(old.group)
+    if (bunch === undefined || !bunch.slots.delete(old.id)) return
+    const entry: Entry<Group> = { ...slot, group: old.group, state: 'available' }
+    bunch.slots.set(entry.id, entry)
+    this.#offer(bunch, entry)
     this.#serve()
   }
 

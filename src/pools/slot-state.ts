@@ -15,13 +15,14 @@ export type SlotState = 'available' | 'acquired' | 'executing' | 'releasing' | '
  * - `release`: given back, by its owner or because the lease is over
  * - `clean`: verified to be as new
  * - `dirty`: cleaning failed or did not verify
+ * - `inspect`: taken out for a closer look
  * - `lose`: its sandbox has gone
  */
-export type SlotEvent = 'acquire' | 'start' | 'finish' | 'release' | 'clean' | 'dirty' | 'lose'
+export type SlotEvent = 'acquire' | 'start' | 'finish' | 'release' | 'clean' | 'dirty' | 'inspect' | 'lose'
 
 /** The whole state machine: what is not in it cannot happen. */
 export const SLOT_TRANSITIONS: Readonly<Record<SlotState, Readonly<Partial<Record<SlotEvent, SlotState>>>>> = {
-  available: { acquire: 'acquired', dirty: 'error', lose: 'error' },
+  available: { acquire: 'acquired', inspect: 'releasing', dirty: 'error', lose: 'error' },
   acquired: { start: 'executing', release: 'releasing', lose: 'error' },
   executing: { finish: 'acquired', release: 'releasing', lose: 'error' },
   releasing: { clean: 'available', dirty: 'error', lose: 'error' },
