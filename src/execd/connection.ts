@@ -1,7 +1,7 @@
 import { AnyplaceError } from '../spec/index.ts'
 import type { Channel } from '../spec/index.ts'
 import { checkExit, parseWireError, asObject } from './wire-checks.ts'
-import { dataBytes, encodeFrame, encodeJson, protocolError, readOffset } from './frames.ts'
+import { encodeFrame, encodeJson, protocolError, readOffset } from './frames.ts'
 import type { FrameWriter } from './frame-writer.ts'
 import { InboundStream } from './inbound-stream.ts'
 import type { InboundOptions } from './inbound-stream.ts'
@@ -159,13 +159,14 @@ export class DaemonConnection {
   }
 
   /** Called by the decoder. */
+  data(id: number, offset: number, bytes: Uint8Array): void {
+    const stream = this.#streams.get(id)
+    if (stream instanceof InboundStream) stream.accept(offset, bytes)
+  }
+
+  /** Called by the decoder. */
   frame(type: number, id: number, payload: Uint8Array): void {
     switch (type) {
-      case FrameType.data: {
-        const stream = this.#streams.get(id)
-        if (stream instanceof InboundStream) stream.accept(readOffset(payload), dataBytes(payload))
-        return
-      }
       case FrameType.response:
         return this.#respond(id, payload)
       case FrameType.exit: {

@@ -187,7 +187,7 @@ export class DaemonFiles implements Files {
       throw error
     }
     try {
-      await feed(transfer, packed.stream)
+      await feed(transfer, packed.stream, { givenAway: true })
     } finally {
       packed.stream.destroy()
     }

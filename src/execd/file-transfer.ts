@@ -97,8 +97,14 @@ export function startTransfer<T>(
 /**
  * Carries a source to the input. Stops at once when the work ends early, also while the source is waiting.
  * What the source throws cancels the work, so that nothing half is kept.
+ *
+ * @param options.givenAway the source never changes the bytes that it gave: then they need not be copied
  */
-export async function feed<T>(transfer: FileTransfer<T>, source: AsyncIterable<Uint8Array>): Promise<T> {
+export async function feed<T>(
+  transfer: FileTransfer<T>,
+  source: AsyncIterable<Uint8Array>,
+  options: { readonly givenAway?: boolean } = {},
+): Promise<T> {
   const { input } = transfer
   const iterator = source[Symbol.asyncIterator]()
   const closed = Symbol('closed')
@@ -119,7 +125,7 @@ export async function feed<T>(transfer: FileTransfer<T>, source: AsyncIterable<U
           field: 'content',
         })
       }
-      await input.write(step.value)
+      await input.write(step.value, options)
     }
   } catch (error) {
     if (input.closedBy === undefined) {

@@ -1,20 +1,35 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { FrameDecoder, dataBytes, encodeData, encodeFrame, encodeJson, encodeOffset, readOffset } from './frames.ts'
+import { FrameDecoder, encodeData, encodeFrame, encodeJson, encodeOffset, readOffset } from './frames.ts'
 import { FrameType, HEADER_BYTES, MAGIC, MAX_CONTROL_BYTES, MAX_DATA_BYTES } from './protocol.ts'
 
 interface Frame {
   readonly type: number
   readonly id: number
-  readonly payload: Buffer
+  payload: Buffer
 }
 
 function decode(chunks: readonly Uint8Array[], magic = false): Frame[] {
   const frames: Frame[] = []
+  let missing = 0
   const decoder = new FrameDecoder(
     {
-      header: () => undefined,
+      header: (type, id, payloadBytes) => {
+        expect(missing).toBe(0)
+        if (type === FrameType.data) {
+          missing = payloadBytes
+          frames.push({ type, id, payload: Buffer.alloc(0) })
+        }
+      },
       frame: (type, id, payload) => void frames.push({ type, id, payload: Buffer.from(payload) }),
+      data: (id, offset, bytes) => {
+        const frame = frames.at(-1)!
+        expect(id).toBe(frame.id)
+        if (frame.payload.length === 0) frame.payload = Buffer.from(encodeOffset(FrameType.end, id, offset)).subarray(9)
+        else expect(offset).toBe(readOffset(frame.payload) + frame.payload.length - 8)
+        frame.payload = Buffer.concat([frame.payload, bytes])
+        missing = bytes.length === 0 || frame.payload.length === missing ? 0 : missing
+      },
     },
     { magic },
   )
@@ -24,14 +39,16 @@ function decode(chunks: readonly Uint8Array[], magic = false): Frame[] {
 }
 
 const frame = fc.record({
-  type: fc.constantFrom(FrameType.data, FrameType.response, FrameType.ping),
+  type: fc.constantFrom(FrameType.response, FrameType.ping),
   id: fc.integer({ min: 0, max: 0xffff_ffff }),
   payload: fc.uint8Array({ minLength: 8, maxLength: 8 }).map((bytes) => Buffer.from(bytes)),
 })
 const longFrame = fc.record({
   type: fc.constant(FrameType.data),
   id: fc.integer({ min: 0, max: 0xffff_ffff }),
-  payload: fc.uint8Array({ minLength: 8, maxLength: 400 }).map((bytes) => Buffer.from(bytes)),
+  payload: fc
+    .tuple(fc.maxSafeNat(), fc.uint8Array({ maxLength: 400 }))
+    .map(([offset, bytes]) => Buffer.from(encodeData(0, Math.floor(offset / 2), bytes)).subarray(HEADER_BYTES)),
 })
 
 describe('FrameDecoder', () => {
@@ -61,14 +78,17 @@ describe('FrameDecoder', () => {
     )
   })
 
-  test('gives the payload of a whole frame without copying it', () => {
+  test('hands the bytes of data on as they come, without copying them', () => {
     const chunk = encodeData(1, 0, new Uint8Array(100))
-    let payload: Uint8Array | undefined
-    new FrameDecoder(
-      { header: () => undefined, frame: (_type, _id, bytes) => (payload = bytes) },
+    const parts: Uint8Array[] = []
+    const decoder = new FrameDecoder(
+      { header: () => undefined, frame: () => expect.unreachable(), data: (_id, _offset, bytes) => parts.push(bytes) },
       { magic: false },
-    ).push(chunk)
-    expect(payload!.buffer).toBe(chunk.buffer)
+    )
+    decoder.push(chunk.subarray(0, 50))
+    decoder.push(chunk.subarray(50))
+    expect(parts.map(({ byteLength }) => byteLength)).toEqual([33, 67])
+    expect(parts.every(({ buffer }) => buffer === chunk.buffer)).toBe(true)
   })
 
   test('asks before it takes memory for a payload', () => {
@@ -82,6 +102,7 @@ describe('FrameDecoder', () => {
           throw refused
         },
         frame: () => expect.unreachable(),
+        data: () => expect.unreachable(),
       },
       { magic: false },
     )
@@ -134,7 +155,7 @@ describe('the encoder', () => {
       fc.property(fc.maxSafeNat(), fc.uint8Array({ maxLength: 20 }), (offset, bytes) => {
         const [sent] = decode([encodeData(7, offset, bytes)])
         expect(readOffset(sent!.payload)).toBe(offset)
-        expect(Buffer.from(dataBytes(sent!.payload))).toEqual(Buffer.from(bytes))
+        expect(sent!.payload.subarray(8)).toEqual(Buffer.from(bytes))
       }),
     )
     expect(() => readOffset(Buffer.from('0020000000000000', 'hex'))).toThrow(/2\^53/)

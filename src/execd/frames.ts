@@ -21,12 +21,14 @@ const PAYLOAD_LIMITS: Readonly<Record<number, { readonly min: number; readonly m
   [FrameType.notification]: { min: 2, max: MAX_CONTROL_BYTES },
 }
 
-/** What a decoder hands its frames to. Both are called synchronously; what they throw leaves `push`. */
+/** What a decoder hands its frames to. All are called synchronously; what they throw leaves `push`. */
 export interface FrameReceiver {
   /** Called when the header is there and before memory is taken for the payload: throw to refuse the frame. */
   header(type: number, id: number, payloadBytes: number): void
-  /** The payload may be a view of the chunk that was pushed: copy what is kept for long. */
+  /** Any frame but data. The payload may be a view of the chunk that was pushed: copy what is kept for long. */
   frame(type: number, id: number, payload: Uint8Array): void
+  /** A data frame, or a part of one with the offset of its first byte: handed on as it comes. Views, as above. */
+  data(id: number, offset: number, bytes: Uint8Array): void
 }
 
 /** A violation of the wire's rules. Ends the session. */
@@ -54,6 +56,9 @@ export class FrameDecoder {
   #payloadFilled = 0
   #type = 0
   #id = 0
+  /** Bytes that are missing of the data frame under way, and where in their stream they belong. */
+  #dataLeft = 0
+  #dataOffset = 0
 
   /** @param options.magic whether MAGIC (and noise before it) comes first, as it does from the daemon */
   constructor(receiver: FrameReceiver, options: { readonly magic: boolean }) {
@@ -63,7 +68,7 @@ export class FrameDecoder {
 
   /** True between two frames: a stream that ends elsewhere was cut. */
   get atBoundary(): boolean {
-    return this.#headerFilled === 0 && this.#payload === undefined
+    return this.#headerFilled === 0 && this.#payload === undefined && this.#dataLeft === 0
   }
 
   /** True once MAGIC was seen. */
@@ -80,6 +85,10 @@ export class FrameDecoder {
     let at = this.started ? 0 : this.#skipNoise(chunk)
     const length = chunk.byteLength
     while (at < length) {
+      if (this.#payload === undefined && this.#dataLeft > 0) {
+        at = this.#data(chunk, at)
+        continue
+      }
       if (this.#payload !== undefined) {
         const part = Math.min(this.#payload.byteLength - this.#payloadFilled, length - at)
         this.#payload.set(chunk.subarray(at, at + part), this.#payloadFilled)
@@ -88,7 +97,8 @@ export class FrameDecoder {
         if (this.#payloadFilled < this.#payload.byteLength) return
         const payload = this.#payload
         this.#payload = undefined
-        this.#receiver.frame(this.#type, this.#id, payload)
+        if (this.#type === FrameType.data) this.#beginData(payload, 0)
+        else this.#receiver.frame(this.#type, this.#id, payload)
         continue
       }
       if (this.#headerFilled > 0 || length - at < HEADER_BYTES) {
@@ -118,15 +128,39 @@ export class FrameDecoder {
       )
     }
     this.#receiver.header(type, id, size)
-    if (chunk.byteLength - at >= size) {
-      this.#receiver.frame(type, id, chunk.subarray(at, at + size))
-      return at + size
-    }
     this.#type = type
     this.#id = id
-    this.#payload = new Uint8Array(size)
     this.#payloadFilled = 0
+    if (type === FrameType.data) {
+      // Only the offset is put together; the bytes behind it are not.
+      this.#dataLeft = size - OFFSET_BYTES
+      if (chunk.byteLength - at >= OFFSET_BYTES) {
+        this.#beginData(chunk, at)
+        return at + OFFSET_BYTES
+      }
+      this.#payload = new Uint8Array(OFFSET_BYTES)
+    } else if (chunk.byteLength - at >= size) {
+      this.#receiver.frame(type, id, chunk.subarray(at, at + size))
+      return at + size
+    } else {
+      this.#payload = new Uint8Array(size)
+    }
     return at
+  }
+
+  #beginData(payload: Uint8Array, at: number): void {
+    this.#dataOffset = readOffset(payload, at)
+    // It has to be in its place all the same.
+    if (this.#dataLeft === 0) this.#receiver.data(this.#id, this.#dataOffset, payload.subarray(0, 0))
+  }
+
+  #data(chunk: Uint8Array, at: number): number {
+    const bytes = chunk.subarray(at, at + this.#dataLeft)
+    const offset = this.#dataOffset
+    this.#dataLeft -= bytes.byteLength
+    this.#dataOffset += bytes.byteLength
+    this.#receiver.data(this.#id, offset, bytes)
+    return at + bytes.byteLength
   }
 
   #skipNoise(chunk: Uint8Array): number {
@@ -180,10 +214,16 @@ export function encodeJson(type: number, id: number, value: unknown): Uint8Array
 /** A data frame; the bytes are copied. */
 export function encodeData(id: number, offset: number, bytes: Uint8Array): Uint8Array {
   const frame = Buffer.allocUnsafe(HEADER_BYTES + OFFSET_BYTES + bytes.byteLength)
-  writeHeader(frame, OFFSET_BYTES + bytes.byteLength, FrameType.data, id)
-  writeOffset(frame, HEADER_BYTES, offset)
+  writeDataHeader(frame, id, offset, bytes.byteLength)
   frame.set(bytes, HEADER_BYTES + OFFSET_BYTES)
   return frame
+}
+
+/** What stands before the bytes of a data frame. */
+export function encodeDataHeader(id: number, offset: number, byteLength: number): Uint8Array {
+  const header = Buffer.allocUnsafe(HEADER_BYTES + OFFSET_BYTES)
+  writeDataHeader(header, id, offset, byteLength)
+  return header
 }
 
 /** An `end` or `window` frame. */
@@ -194,16 +234,16 @@ export function encodeOffset(type: number, id: number, offset: number): Uint8Arr
   return frame
 }
 
-/** The offset at the start of a data, end or window payload. */
-export function readOffset(payload: Uint8Array): number {
-  const high = readU32(payload, 0)
+/** The offset in a data, end or window payload. */
+export function readOffset(payload: Uint8Array, at = 0): number {
+  const high = readU32(payload, at)
   if (high > MAX_OFFSET_HIGH) throw protocolError(`An offset is beyond 2^53 (its upper half is ${high}).`)
-  return high * 2 ** 32 + readU32(payload, 4)
+  return high * 2 ** 32 + readU32(payload, at + 4)
 }
 
-/** The bytes of a data payload. */
-export function dataBytes(payload: Uint8Array): Uint8Array {
-  return payload.subarray(OFFSET_BYTES)
+function writeDataHeader(frame: Buffer, id: number, offset: number, byteLength: number): void {
+  writeHeader(frame, OFFSET_BYTES + byteLength, FrameType.data, id)
+  writeOffset(frame, HEADER_BYTES, offset)
 }
 
 function writeHeader(frame: Buffer, size: number, type: number, id: number): void {

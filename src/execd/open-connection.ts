@@ -91,6 +91,10 @@ class Opening {
     this.#resolve(this.#open)
   }
 
+  data(id: number, offset: number, bytes: Uint8Array): void {
+    this.#open?.data(id, offset, bytes)
+  }
+
   /** Adds what the far side printed to a failure of the opening that tells too little by itself. */
   explain(error: unknown): unknown {
     if (!AnyplaceError.is(error, 'timeout')) return error

@@ -1,5 +1,5 @@
 import type { AnyplaceError } from '../spec/index.ts'
-import { encodeData, encodeJson, encodeOffset, protocolError } from './frames.ts'
+import { encodeData, encodeDataHeader, encodeJson, encodeOffset, protocolError } from './frames.ts'
 import type { FrameWriter } from './frame-writer.ts'
 import { FrameType, INITIAL_WINDOW_BYTES } from './protocol.ts'
 
@@ -26,10 +26,10 @@ export class OutboundStream {
   }
 
   /**
-   * Resolves when all bytes were sent (copied, so the caller may change them). What fits the window is sent before this
-   * returns.
+   * Resolves when all bytes were sent. They are copied, so the caller may change them, unless it gives them away. What fits
+   * the window is sent before this returns.
    */
-  async write(bytes: Uint8Array): Promise<void> {
+  async write(bytes: Uint8Array, options: { readonly givenAway?: boolean } = {}): Promise<void> {
     let at = 0
     while (at < bytes.byteLength) {
       if (this.closedBy !== undefined) throw this.closedBy
@@ -40,7 +40,12 @@ export class OutboundStream {
         await this.#writer.room()
       } else {
         const part = bytes.subarray(at, at + room)
-        this.#writer.send(encodeData(this.id, this.#sentOffset, part))
+        if (options.givenAway === true) {
+          this.#writer.send(encodeDataHeader(this.id, this.#sentOffset, part.byteLength))
+          this.#writer.send(part)
+        } else {
+          this.#writer.send(encodeData(this.id, this.#sentOffset, part))
+        }
         this.#sentOffset += part.byteLength
         at += part.byteLength
       }

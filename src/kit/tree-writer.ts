@@ -14,6 +14,7 @@ import {
   writeSync,
 } from 'node:fs'
 import { open } from 'node:fs/promises'
+import type { FileHandle } from 'node:fs/promises'
 import { AnyplaceError } from '../spec/index.ts'
 import type { TreeResult } from '../spec/index.ts'
 import { errnoOf, fileError } from './file-error.ts'
@@ -23,6 +24,7 @@ import type { TarHeader } from './tar-header.ts'
 import type { TarReader } from './tar-reader.ts'
 
 const SMALL_FILE_BYTES = 64 * 1024
+const BATCH_BYTES = 256 * 1024
 const CREATE_FLAGS = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW
 const DIRECTORY_FLAGS = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW
 const LAST_SECOND = 253_402_300_799 // the end of the year 9999
@@ -130,17 +132,42 @@ export class TreeWriter {
   async #writeBig(temporary: string, header: TarHeader, reader: TarReader): Promise<void> {
     const file = await open(systemPath(temporary), CREATE_FLAGS, 0o600)
     try {
-      for (;;) {
-        const bytes = await reader.readSome(1024 * 1024)
-        if (bytes === undefined) break
-        let written = 0
-        while (written < bytes.byteLength) written += (await file.write(bytes, written)).bytesWritten
-        this.#moved(0, bytes.byteLength)
+      let writing = Promise.resolve()
+      let batch: Uint8Array[] = []
+      let batchBytes = 0
+      // What comes while one batch is written makes the next.
+      for (let isLast = false; !isLast;) {
+        const bytes = await reader.readSome(BATCH_BYTES)
+        isLast = bytes === undefined
+        if (bytes !== undefined) {
+          batch.push(bytes)
+          batchBytes += bytes.byteLength
+        }
+        if (batchBytes < BATCH_BYTES && !isLast) continue
+        await writing
+        writing = this.#writeBatch(file, batch, batchBytes)
+        writing.catch(() => {})
+        batch = []
+        batchBytes = 0
       }
+      await writing
       stamp(file.fd, header)
     } finally {
       await file.close()
     }
+  }
+
+  async #writeBatch(file: FileHandle, batch: readonly Uint8Array[], byteLength: number): Promise<void> {
+    let { bytesWritten } = await file.writev(batch)
+    // Rare: a full disk, or a signal. The rest goes piece by piece.
+    for (let at = 0, index = 0; bytesWritten < byteLength; index++) {
+      const bytes = batch[index]!
+      at += bytes.byteLength
+      while (bytesWritten < at) {
+        bytesWritten += (await file.write(bytes, bytes.byteLength - (at - bytesWritten))).bytesWritten
+      }
+    }
+    this.#moved(0, byteLength)
   }
 
   /** Makes the parents and gives a path for a temporary file beside the name. */

@@ -16,7 +16,12 @@ from streams import Sink, Source, widen
 from wire import Refused
 
 FULL_BYTES = 1024 * 1024
-READ_BYTES = 256 * 1024
+# Read into again and again: fresh memory of this size is mapped, faulted in and unmapped for every read.
+SCRATCH = memoryview(bytearray(256 * 1024))
+DATA_HEADER_BYTES = wire.HEADER.size + wire.OFFSET.size
+# From here on a data frame is bulk: its bytes are moved from pipe to pipe inside the kernel.
+BULK_BYTES = 64 * 1024
+splice = getattr(os, "splice", None)  # Python 3.10
 
 
 class Connection:
@@ -25,7 +30,9 @@ class Connection:
     def __init__(self, daemon, sock, fd_in, fd_out):
         self.daemon, self.sock, self.fd_in, self.fd_out = daemon, sock, fd_in, fd_out
         self.loop = daemon.loop
-        self.buffer = bytearray()
+        self.buffer = b""  # the beginning of a frame whose rest is still to come
+        self.partial = None  # (stream id, offset, bytes) of a data frame that is passed on as it comes
+        self.in_bulk = False
         self.queue = []
         self.queued = 0
         self.dirty = False
@@ -112,43 +119,89 @@ class Connection:
         self.close()
 
     def readable(self, _events):
+        if self.partial is not None and self.move():
+            return
+        # Behind bulk data comes more of it, as a rule: then no more than the header is read, for the rest to be moved.
+        space = SCRATCH[:DATA_HEADER_BYTES] if self.in_bulk else SCRATCH
+        self.in_bulk = False
         try:
-            data = os.read(self.fd_in, READ_BYTES)
+            size = os.readv(self.fd_in, [space])
         except BlockingIOError:
             return
         except OSError:
-            data = b""
-        if not data:
+            size = 0
+        if not size:
             return self.close()
         self.daemon.active()
-        buffer = self.buffer
-        buffer += data
-        at = 0
-        size = len(buffer)
         try:
-            while size - at >= 9:
-                length, kind, ident = wire.HEADER.unpack_from(buffer, at)
-                if length > wire.MAX_PAYLOAD:
-                    raise Refused("protocol-error", "a frame of %d bytes" % length)
-                if size - at - 9 < length:
-                    break
-                payload = bytes(memoryview(buffer)[at + 9 : at + 9 + length])
-                at += 9 + length
-                self.frame(kind, ident, payload)
-                if self.closed:
-                    return
+            self.take(SCRATCH[:size])
+            if self.partial is not None:
+                self.move()
         except Exception:
-            return self.close()  # a client that breaks the protocol is cut off; what it started runs on
-        if at:
-            del buffer[:at]
+            self.close()  # a client that breaks the protocol is cut off; what it started runs on
+
+    def take(self, view):
+        """Frames, out of what came. Bulk data is not gathered: copies are what a transfer would spend its time on."""
+        if self.partial is not None:
+            view = self.pass_on(view)
+        elif self.buffer:
+            view = memoryview(b"".join((self.buffer, view)))
+        at, size = 0, len(view)
+        while size - at >= 9:
+            length, kind, ident = wire.HEADER.unpack_from(view, at)
+            if length > wire.MAX_PAYLOAD:
+                raise Refused("protocol-error", "a frame of %d bytes" % length)
+            if kind == wire.DATA and length >= 8 and size - at >= 17:
+                self.partial = (ident, wire.OFFSET.unpack_from(view, at + 9)[0], length - 8)
+                self.in_bulk = length >= BULK_BYTES
+                rest = self.pass_on(view[at + 17 :])
+                at = size - len(rest)
+            elif size - at - 9 < length:
+                break
+            else:
+                at += 9 + length
+                self.frame(kind, ident, bytes(view[at - length : at]))
+            if self.closed:
+                return
+        self.buffer = bytes(view[at:])
+
+    def move(self):
+        """Moves what the present data frame has in the pipe to where it belongs. False: it must be read."""
+        ident, offset, left = self.partial
+        sink = self.sinks.get(ident)
+        if not self.in_bulk or splice is None or sink is None or not sink.takes_moves:
+            return False
+        try:
+            sink.check(offset, left)
+            done = splice(self.fd_in, sink.fd, left)
+        except BlockingIOError:  # nothing to move, or no room for it
+            return False
+        except OSError:  # a broken pipe, or not a pipe at all
+            sink.is_pipe = False
+            return False
+        except Refused:
+            self.close()
+            return True
+        if done == 0:
+            return False
+        sink.moved(done)
+        self.partial = None if done == left else (ident, offset + done, left - done)
+        self.daemon.active()
+        return True
+
+    def pass_on(self, view):
+        """Gives the present data frame what belongs to it, and back what does not."""
+        ident, offset, left = self.partial
+        part = view[:left]
+        self.partial = None if len(part) == left else (ident, offset + len(part), left - len(part))
+        sink = self.sinks.get(ident)
+        if sink is not None and (part or not left):
+            sink.data(offset, part)
+        return view[len(part) :]
 
     def frame(self, kind, ident, payload):
         if kind == wire.REQUEST:
             self.request(ident, wire.loads(payload))
-        elif kind == wire.DATA:
-            sink = self.sinks.get(ident)
-            if sink is not None:
-                sink.data(wire.OFFSET.unpack_from(payload)[0], payload[8:])
         elif kind == wire.WINDOW:
             reader = self.readers.get(ident)
             if reader is not None:

@@ -20,8 +20,9 @@ def widen(fd):
 class Sink:
     """client → daemon: data frames are written to fd in order; windows follow what the fd took."""
 
-    def __init__(self, connection, ident, fd, shutdown=None):
+    def __init__(self, connection, ident, fd, shutdown=None, is_pipe=False):
         self.connection, self.ident, self.fd = connection, ident, fd
+        self.is_pipe = is_pipe  # bulk data can be moved to it inside the kernel
         self.expected = 0
         self.granted = wire.INITIAL_WINDOW
         self.written = 0
@@ -52,14 +53,40 @@ class Sink:
             self.connection.sinks.pop(self.ident, None)
             self.connection = None
 
-    def data(self, offset, payload):
-        if offset != self.expected or offset + len(payload) > self.granted or self.ended:
+    def check(self, offset, size):
+        if offset != self.expected or offset + size > self.granted or self.ended:
             raise wire.Refused("protocol-error", "data outside of the window of stream %d" % self.ident)
+
+    @property
+    def takes_moves(self):
+        return self.is_pipe and not self.queue and self.fd >= 0
+
+    def moved(self, size):
+        self.expected += size
+        self.written += size
+        self.grant()
+
+    def data(self, offset, payload):
+        self.check(offset, len(payload))
         self.expected += len(payload)
         if self.fd < 0:
             return
-        self.queue.append(memoryview(payload))
-        self.flush()
+        if not self.queue:
+            payload = self.through(payload)
+        if payload:
+            self.queue.append(memoryview(bytes(payload)))  # what came is good only now
+            self.flush()
+        else:
+            self.grant()
+
+    def through(self, payload):
+        """Writes what the descriptor takes at once; the rest is given back. Faults are left to flush."""
+        try:
+            done = os.write(self.fd, payload)
+        except OSError:
+            return payload
+        self.written += done
+        return payload[done:]
 
     def end(self):
         self.ended = True

@@ -13,6 +13,7 @@ from wire import Refused, quoted, to_text
 BLOCK = 512
 CHUNK = 1 << 20
 MODE_MASK = 0o777
+splice = getattr(os, "splice", None)  # Python 3.10
 HEADER = struct.Struct("100s8s8s8s12s12s8s1s100s6s2s32s32s8s8s155s12x")
 SUM = struct.Struct("148s8s356s")
 
@@ -109,6 +110,8 @@ def add_file(out, name, path, directory):
         stat = os.fstat(fd)
         left = size = stat.st_size
         out.write(header(name, stat, b"0", size))
+        if splice is not None and size >= CHUNK:
+            left -= out.move(fd, size)
         while left:
             data = os.read(fd, min(left, CHUNK))
             if not data:
@@ -131,6 +134,21 @@ class Buffered:
         self.size += len(data)
         if self.size >= 256 * 1024:
             self.flush()
+
+    def move(self, source, size):
+        """Moves bytes of a file inside the kernel, where it can: how many."""
+        self.flush()
+        done = 0
+        try:
+            while done < size:
+                part = splice(source, self.fd, size - done)
+                if part == 0:
+                    break
+                done += part
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOSYS):
+                raise
+        return done
 
     def flush(self):
         write_all(self.fd, b"".join(self.parts) if len(self.parts) != 1 else self.parts[0])
@@ -164,6 +182,26 @@ class Input:
             parts.append(data)
             have += len(data)
         return b"".join(parts)
+
+    def move(self, target, size):
+        """Moves bytes to a file inside the kernel, where it can: how many. Not worth it for small files."""
+        if splice is None or size < CHUNK:
+            return 0
+        done = 0
+        while self.at < len(self.buffer) and done < size:
+            data = self.some(size - done)
+            write_all(target, data)
+            done += len(data)
+        try:
+            while done < size:
+                part = splice(self.fd, target, size - done)
+                if part == 0:
+                    break
+                done += part
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOSYS):
+                raise
+        return done
 
     def some(self, most):
         if self.at < len(self.buffer):
@@ -314,15 +352,13 @@ def unpack(root, fd, as_file, sync):
                 partial = temporary + b"%d" % count
                 out = os.open(partial, flags, mode & MODE_MASK, dir_fd=parent)
             try:
-                left = size
+                left = size - stream.move(out, size)
                 while left:
                     data = stream.some(left)
                     if not data:
                         raise Refused("unsafe-archive", "the archive is cut off in %s" % quoted(to_text(name)))
                     left -= len(data)
-                    while data:
-                        done = os.write(out, data)
-                        data = data[done:] if done < len(data) else b""
+                    write_all(out, data)
                 os.utime(out, (mtime, mtime))
                 os.close(out)
                 if partial is not last:
