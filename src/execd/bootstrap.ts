@@ -37,6 +37,8 @@ export interface DaemonConfig {
    * daemon, and commands are not marked as the first to be killed when memory runs out.
    */
   readonly servesMachine?: boolean | undefined
+  /** Uids that the place holds for slots and no other place of the machine has, as seen inside. */
+  readonly slotUids?: { readonly first: number; readonly count: number } | undefined
   /** argv that our own supervisor becomes once it has ended everything, to remove what the place leaves behind. */
   readonly atEnd?: readonly string[] | undefined
 }
@@ -56,6 +58,11 @@ const MODULES = [
   'file_jobs',
   'files',
   'archive',
+  'slot_powers',
+  'slots',
+  'slot_jobs',
+  'slot_batch',
+  'slot_keeper',
   'tar',
   'stats',
 ] as const

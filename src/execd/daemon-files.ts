@@ -35,9 +35,12 @@ const MAX_LINKS = 20
 /** Files of a sandbox through its exec daemon: each call is one request, and streams for what is large. */
 export class DaemonFiles implements Files {
   readonly #connection: DaemonConnection
+  readonly #slot: string | undefined
 
-  constructor(connection: DaemonConnection) {
+  /** `slot`: with the rights of its user, and relative to its home. */
+  constructor(connection: DaemonConnection, slot?: string) {
     this.#connection = connection
+    this.#slot = slot
   }
 
   async read(path: string, options: CallOptions & { readonly maxBytes?: number } = {}): Promise<Uint8Array> {
@@ -253,7 +256,8 @@ export class DaemonFiles implements Files {
   #start<T>(action: FilesAction, options: TransferOptions<T>): FileTransfer<T> {
     const { signal } = options
     throwIfAborted(signal)
-    const transfer = startTransfer(this.#connection, action, options)
+    const where = this.#slot === undefined ? action : { ...action, slot: this.#slot }
+    const transfer = startTransfer(this.#connection, where, options)
     if (signal !== undefined) {
       const onAbort = (): void => transfer.cancel(abortError(signal))
       const done = (): void => signal.removeEventListener('abort', onAbort)

@@ -61,6 +61,14 @@ export interface HelloPayload {
   readonly pid: number
   /** Milliseconds since the epoch. */
   readonly expiresAtMs: number
+  /** What slots can be had; null reasons mean that a level can. Left out by a daemon that knows no slots. */
+  readonly slots?: {
+    readonly user: string | null
+    readonly namespace: string | null
+    readonly uids: { readonly first: number; readonly count: number }
+    /** The uids are no other place's on this machine. */
+    readonly own: boolean
+  }
 }
 
 /** `code` is one of the ErrorCode table; the client maps an unknown one to protocol-error. */
@@ -80,6 +88,8 @@ export interface SpawnRequest {
   readonly cwd?: string
   readonly env?: Readonly<Record<string, string>>
   readonly user?: string
+  /** Name of the slot that it shall run in, by its user and from its home; without `user`. */
+  readonly slot?: string
   /** Client → daemon stream, or 0 for end of file at once. */
   readonly stdin: number
   readonly stdout: number
@@ -197,6 +207,8 @@ export interface WireFileInfo {
 export type FilesRequest = {
   readonly op: 'files'
   readonly path: string
+  /** Name of a slot: with its user's rights, and relative to its home. */
+  readonly slot?: string
   readonly input: number
   readonly output: number
 } & (
@@ -223,6 +235,59 @@ export type ConnectRequest = ({ readonly port: number } | { readonly path: strin
   readonly op: 'connect'
   readonly input: number
   readonly output: number
+}
+/**
+ * - create: WireSlot; list: WireSlot[]; remove: {}
+ * - reset: { isClean, left: { kind, what }[], killedProcesses, durationMs }; scan: { left, total, durationMs }
+ * - batch: one record per command on `output`, in the order they end, closed by an `end` frame; then responds {}. A record is
+ *   big-endian: u32 index, u8 kind, u8 flags (1 timed out, 2 killed for memory, 4 truncated), u16 exit code, f64
+ *   milliseconds, u32 bytes of stdout, u32 of stderr, u8 of the signal's name; then that name, stdout and stderr. Kind 1: the
+ *   command did not run, and stdout is a WireError. Cancelling kills what runs.
+ */
+export type SlotsRequest = { readonly op: 'slots' } & (
+  | {
+      readonly action: 'create'
+      readonly name: string
+      readonly uid?: number
+      readonly uidRange?: { readonly first: number; readonly count: number }
+      readonly pidsLimit: number
+      readonly isolation: 'user' | 'namespace'
+      readonly workspaceBase?: string
+      readonly env?: Readonly<Record<string, string>>
+      readonly template?: string
+    }
+  | { readonly action: 'list' }
+  | { readonly action: 'reset'; readonly name: string; readonly strategy: 'clean' | 'template' | 'none' }
+  | { readonly action: 'scan'; readonly name: string }
+  | { readonly action: 'remove'; readonly name: string }
+  | {
+      readonly action: 'batch'
+      readonly output: number
+      readonly commands: readonly WireSlotCommand[]
+      /** Of every command, below its own. */
+      readonly env?: Readonly<Record<string, string>>
+      readonly timeoutMs?: number
+    }
+)
+export interface WireSlotCommand {
+  readonly slot: string
+  readonly argv: readonly string[]
+  readonly cwd?: string
+  readonly env?: Readonly<Record<string, string>>
+  /** Bytes, as argv has them. */
+  readonly input?: string
+  readonly timeoutMs?: number
+  readonly maxOutputBytes: number
+}
+export interface WireSlot {
+  readonly name: string
+  readonly uid: number
+  readonly gid: number
+  readonly home: string
+  readonly isolation: 'user' | 'namespace'
+  readonly pidsLimit: number
+  readonly state: 'ready' | 'resetting' | 'dirty'
+  readonly template?: string
 }
 /** Responds StatsPayload. */
 export interface StatsRequest {
@@ -256,6 +321,7 @@ export type Request =
   | ProcessesRequest
   | FilesRequest
   | ConnectRequest
+  | SlotsRequest
   | StatsRequest
   | ExtendRequest
   | ShutdownRequest

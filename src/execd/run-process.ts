@@ -30,6 +30,9 @@ export interface TransientStarter {
   ): Promise<TransientProcess>
 }
 
+/** What can start commands: a session, or a slot. */
+export type Starter = Pick<Session, 'spawn'> & Partial<TransientStarter>
+
 /**
  * Runs a command to its end and collects its output; the same on every session. Resolves whatever the exit code.
  *
@@ -38,7 +41,7 @@ export interface TransientStarter {
  *
  * @throws CommandError with `check` when it did not end with 0
  */
-export async function runProcess(session: Session, argv: Argv, options: RunOptions = {}): Promise<RunResult> {
+export async function runProcess(session: Starter, argv: Argv, options: RunOptions = {}): Promise<RunResult> {
   const { input, check, maxOutputBytes = DEFAULTS.maxOutputBytes, keep = 'tail', onOutput, ...spawnOptions } = options
   const { signal } = options
   throwIfAborted(signal)
@@ -112,7 +115,7 @@ export async function runProcess(session: Session, argv: Argv, options: RunOptio
 
 /** Starts a command on any session, in the fastest way that it has. */
 export function start(
-  session: Session & Partial<TransientStarter>,
+  session: Starter,
   argv: Argv,
   options: SpawnOptions,
   sink: OutputSink,
@@ -123,7 +126,7 @@ export function start(
 
 /** For a session that has nothing better: spawn, read both outputs, wait. */
 async function startPlain(
-  session: Session,
+  session: Pick<Session, 'spawn'>,
   argv: Argv,
   options: SpawnOptions,
   sink: OutputSink,

@@ -10,6 +10,7 @@ import type {
   ProcessInfo,
   Session,
   SessionInfo,
+  Slots,
   SpawnOptions,
   Stats,
 } from '../spec/index.ts'
@@ -21,6 +22,7 @@ import type { ConnectionOptions } from './open-connection.ts'
 import { MAX_CONTROL_BYTES } from './protocol.ts'
 import { startTransient } from './run-process.ts'
 import type { OutputSink, TransientProcess, TransientStarter } from './run-process.ts'
+import { slotsOf } from './slots.ts'
 import { attachProcess, spawnProcess } from './spawn.ts'
 import { openTunnel } from './tunnel.ts'
 import { asNumber, asObject, checkProcesses, checkStats, exitStatus } from './wire-checks.ts'
@@ -40,6 +42,7 @@ export async function openDaemonSession(channel: Channel, options: DaemonSession
 
 class DaemonSession implements Session, TransientStarter {
   readonly files: Files
+  readonly slots: Slots | undefined
   readonly closed: Promise<Error | undefined>
   readonly #connection: DaemonConnection
   #expiresAtMs: number
@@ -48,6 +51,7 @@ class DaemonSession implements Session, TransientStarter {
     this.#connection = connection
     this.#expiresAtMs = connection.hello.expiresAtMs
     this.files = new DaemonFiles(connection)
+    this.slots = slotsOf(connection)
     this.closed = connection.closed
   }
 

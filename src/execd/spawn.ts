@@ -19,6 +19,8 @@ export interface StartDetails {
   readonly sink?: ((stream: 'stdout' | 'stderr', bytes: Uint8Array) => void) | undefined
   /** Written to stdin in the same breath as the request, then end of file. */
   readonly input?: Uint8Array | undefined
+  /** In this slot, by its user and from its home. */
+  readonly slot?: string | undefined
 }
 
 /** Starts a process. Resolves when it runs. */
@@ -45,6 +47,7 @@ export function spawnProcess(
     ...(cwd === undefined ? {} : { cwd }),
     ...(env === undefined ? {} : { env }),
     ...(user === undefined ? {} : { user }),
+    ...(details.slot === undefined ? {} : { slot: details.slot }),
     ...(pty === undefined ? {} : { pty: { columns: pty.columns, rows: pty.rows } }),
     ...(timeoutMs === undefined ? {} : { timeoutMs }),
     ...(key === undefined ? {} : { key }),

@@ -13,6 +13,7 @@ const MAX_PATH_CHARACTERS = 64 * 1024
 const MAX_ARGV_CHARACTERS = 8 * 1024 * 1024
 const DATA_KEY = /^[a-zA-Z][a-zA-Z0-9]{0,31}$/
 const MAX_DATA_KEYS = 16
+const MAX_ID = 0xffff_ffff
 
 export function asObject(value: unknown, what: string): Untrusted {
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Untrusted
@@ -54,7 +55,7 @@ export function asBoolean(object: Untrusted, field: string, what: string): boole
   throw protocolError(`${what}.${field} is ${kind(value)}, not true or false.`)
 }
 
-function asOneOf<T extends string>(object: Untrusted, field: string, what: string, allowed: readonly T[]): T {
+export function asOneOf<T extends string>(object: Untrusted, field: string, what: string, allowed: readonly T[]): T {
   const value = own(object, field)
   const found = allowed.find((one) => one === value)
   if (found !== undefined) return found
@@ -62,7 +63,7 @@ function asOneOf<T extends string>(object: Untrusted, field: string, what: strin
 }
 
 /** Inherited members are not fields: `toString` of a hostile object must not pass for one. */
-function own(object: Untrusted, field: string): unknown {
+export function own(object: Untrusted, field: string): unknown {
   return Object.hasOwn(object, field) ? object[field] : undefined
 }
 
@@ -95,6 +96,24 @@ export function parseHello(payload: Uint8Array): HelloPayload {
     python: printable(asText(hello, 'python', what, 256), 64),
     pid: asInteger(hello, 'pid', what),
     expiresAtMs: asNumber(hello, 'expiresAtMs', what),
+    ...(own(hello, 'slots') === undefined ? {} : { slots: checkSlotPowers(hello['slots']) }),
+  }
+}
+
+function checkSlotPowers(value: unknown): NonNullable<HelloPayload['slots']> {
+  const what = 'hello.slots'
+  const slots = asObject(value, what)
+  const reason = (level: string): string | null =>
+    own(slots, level) === null ? null : printable(asText(slots, level, what, SMALL_TEXT), 500)
+  const uids = asObject(own(slots, 'uids'), `${what}.uids`)
+  return {
+    user: reason('user'),
+    namespace: reason('namespace'),
+    uids: {
+      first: asInteger(uids, 'first', `${what}.uids`, 0, MAX_ID),
+      count: asInteger(uids, 'count', `${what}.uids`, 0, MAX_ID),
+    },
+    own: asBoolean(slots, 'own', what),
   }
 }
 

@@ -6,8 +6,13 @@ export type SessionCall = <T>(
   options: CallOptions & { readonly repeatable?: boolean },
 ) => Promise<T>
 
+type FilesCall = <T>(
+  call: (session: Pick<Session, 'files'>) => Promise<T>,
+  options: CallOptions & { readonly repeatable?: boolean },
+) => Promise<T>
+
 /** Files over whatever session works at the moment. What only reads is asked again after a lost link; what writes is not. */
-export function linkedFiles(call: SessionCall): Files {
+export function linkedFiles(call: FilesCall): Files {
   const reading = <T>(options: CallOptions | undefined, ask: (files: Files) => Promise<T>): Promise<T> =>
     call((session) => ask(session.files), { signal: options?.signal, repeatable: true })
   const writing = <T>(options: CallOptions | undefined, ask: (files: Files) => Promise<T>): Promise<T> =>

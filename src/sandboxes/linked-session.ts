@@ -9,6 +9,7 @@ import type {
   ProcessInfo,
   Session,
   SessionInfo,
+  Slots,
   SpawnOptions,
   Stats,
 } from '../spec/index.ts'
@@ -17,6 +18,7 @@ import type { OutputSink, TransientProcess, TransientStarter } from '../execd/ru
 import { newId } from '../kit/ids.ts'
 import { LinkedProcess } from './linked-process.ts'
 import { linkedFiles } from './linked-files.ts'
+import { linkedSlots } from './linked-slots.ts'
 import type { Link } from './link.ts'
 import type { Redactor } from './redactor.ts'
 import { CountingSink, ResumableProcess } from './resumable-process.ts'
@@ -24,17 +26,21 @@ import { CountingSink, ResumableProcess } from './resumable-process.ts'
 /** A session that outlives its connection, gives the secrets to each process and takes them out of every error. */
 export class LinkedSession implements Session, TransientStarter {
   readonly files: Files
+  readonly slots: Slots | undefined
   readonly closed: Promise<Error | undefined>
   readonly #link: Link
   readonly #redactor: Redactor
   readonly #secrets: Readonly<Record<string, string>>
 
-  constructor(link: Link, redactor: Redactor, secrets: Readonly<Record<string, string>>) {
+  /** `hasSlots`: what the first connection said. */
+  constructor(link: Link, redactor: Redactor, secrets: Readonly<Record<string, string>>, hasSlots: boolean) {
     this.#link = link
     this.#redactor = redactor
     this.#secrets = secrets
     this.closed = link.ended
     this.files = linkedFiles((call, options) => this.#call(call, options))
+    const explain = (error: unknown): Promise<unknown> => this.#explain(error)
+    this.slots = hasSlots ? linkedSlots((call, options) => this.#call(call, options), { secrets, explain }) : undefined
   }
 
   info(options: CallOptions = {}): Promise<SessionInfo> {

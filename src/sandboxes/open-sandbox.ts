@@ -151,7 +151,9 @@ export async function connectSandbox(
     const session = await link.session(callOptions(options))
     const { powers, workdir } = await session.info(callOptions(options))
     checkPowers(powers, options.idleTimeoutMs)
-    return new Sandbox({ link, workdir, secrets: { ...options.secrets }, endsOnDispose: options.endsOnDispose })
+    const { endsOnDispose } = options
+    const hasSlots = session.slots !== undefined
+    return new Sandbox({ link, workdir, hasSlots, secrets: { ...options.secrets }, endsOnDispose })
   } catch (error) {
     await link.close('could not be connected').catch(() => undefined)
     throw error

@@ -14,6 +14,7 @@ import type {
   RunResult,
   Session,
   SessionInfo,
+  Slots,
   SpawnOptions,
   Stats,
 } from '../spec/index.ts'
@@ -34,6 +35,8 @@ export interface SandboxParts {
   readonly link: Link
   readonly workdir: string
   readonly secrets: Readonly<Record<string, string>>
+  /** True when it can hold slots. */
+  readonly hasSlots: boolean
   /** True when disposal ends the sandbox; false when it only lets go. */
   readonly endsOnDispose: boolean
 }
@@ -51,6 +54,8 @@ export class Sandbox implements AsyncDisposable {
   /** Processes, files and ports at the lowest level; `run` and the rest stand on it. Connects again after a lost link. */
   readonly session: Session
   readonly files: Files
+  /** Isolated workspaces in this sandbox, each with a user of its own; undefined where there can be none. */
+  readonly slots: Slots | undefined
   /** Results under one root (the workdir), with checksums; nothing outside it is reached. */
   readonly artifacts: Artifacts
   readonly #host: Host
@@ -70,8 +75,9 @@ export class Sandbox implements AsyncDisposable {
     this.id = this.#host.id
     this.name = this.#host.name
     this.workdir = parts.workdir
-    this.session = new LinkedSession(parts.link, this.#redactor, parts.secrets)
+    this.session = new LinkedSession(parts.link, this.#redactor, parts.secrets, parts.hasSlots)
     this.files = this.session.files
+    this.slots = this.session.slots
     this.artifacts = new Artifacts(this.files, this.workdir)
   }
 

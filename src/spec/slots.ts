@@ -103,13 +103,18 @@ export interface SlotCommand {
 }
 
 export interface BatchOptions extends CallOptions {
+  /** Environment of every command, below its own. */
+  readonly env?: Readonly<Record<string, string>> | undefined
   /** For the whole batch: what runs then is killed (124, `timedOut`), what has not begun fails with `timeout`. */
   readonly timeoutMs?: number | undefined
   /** Called as each command ends, in any order. */
   readonly onResult?: ((index: number, result: SlotResult) => void) | undefined
 }
 
-/** What became of one command of a batch: its result, whatever the exit code, or why it did not run. Exactly one is there. */
+/**
+ * What became of one command of a batch: its result, whatever the exit code (`processId` is empty: nobody can attach to it), or
+ * why it did not run. Exactly one of the two is there.
+ */
 export type SlotResult =
   | { readonly slot: string; readonly result: RunResult; readonly error?: undefined }
   | { readonly slot: string; readonly result?: undefined; readonly error: AnyplaceError }

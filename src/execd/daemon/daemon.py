@@ -6,6 +6,7 @@ import time
 import _signal
 import _socket
 import keepers
+import slot_powers
 import supervisor
 import trees
 import users
@@ -299,8 +300,10 @@ class Daemon:
         self.make_directory(config["workdir"], user)
         if config.get("home"):
             self.make_directory(config["home"], user)
-        self.table = ProcessTable(self.loop, self.pool, config, user, self.base_env(), self.oom_kills)
+        self.table = ProcessTable(self.loop, self.pool, config, user, self.base_env(), self.oom_kills, self.slot)
         self.files = None
+        self.slots = None
+        self.slot_powers = slot_powers.powers(config)
         self.loop.watch(listener_fd, self.accept, read=True)
         if lifeline is not None:
             self.loop.watch(lifeline, lambda _events: self.end(), read=True)
@@ -341,6 +344,7 @@ class Daemon:
             "python": "%d.%d.%d" % sys.version_info[:3],
             "pid": os.getpid(),
             "expiresAtMs": self.expires_at_ms,
+            "slots": self.slot_powers,
         }
 
     def oom_kills(self):
@@ -436,6 +440,17 @@ class Daemon:
         if self.files is None:
             self.files = file_jobs.FilesHelper(self.loop, self.pool)
         file_jobs.FileJob(self, connection, ident, message, answer)
+
+    def on_slots(self, connection, ident, message, answer):
+        import slots
+
+        slots.handle(self, connection, ident, message, answer)
+
+    def slot(self, name):
+        """A slot that can be used now."""
+        if self.slots is None:
+            raise Refused("not-found", "no slot %s in this sandbox" % wire.quoted(str(name)), "make it first")
+        return self.slots.ready(name)
 
     def on_connect(self, connection, ident, message, answer):
         import file_jobs

@@ -31,12 +31,15 @@ class FileJob:
         self.cancelled = False
         self.source = None
         self.sink = None
-        user = daemon.table.user
+        if message["action"] == "slots":
+            raise Refused("unsupported", "no such file work")
+        slot = daemon.slot(message["slot"]) if message.get("slot") is not None else None
+        user, base = (daemon.table.user, daemon.config["workdir"]) if slot is None else (slot.user, slot.home)
         path = wire.to_bytes(message["path"], "path")
         if not path:
             raise Refused("invalid-argument", "the path is empty")
-        job = {name: value for name, value in message.items() if name not in ("op", "input", "output", "path")}
-        job["path"] = os.path.join(os.fsencode(daemon.config["workdir"]), path)
+        job = {name: value for name, value in message.items() if name not in ("op", "input", "output", "path", "slot")}
+        job["path"] = os.path.join(os.fsencode(base), path)
         job["shown"] = message["path"]
         job["exclude"] = [wire.to_bytes(name, "exclude") for name in message.get("exclude") or ()]
         switch = (user.uid, user.gid, list(user.groups)) if user.switch else None
@@ -59,10 +62,10 @@ class FileJob:
                 widen(output_read)
                 os.set_blocking(output_read, False)
             try:
-                daemon.files.start((switch, daemon.config["workdir"], bool(message["input"]), bool(message["output"]), job), theirs)
+                daemon.files.start((switch, base, bool(message["input"]), bool(message["output"]), job), theirs)
             except OSError:  # the helper was killed: one more try with a new one
                 daemon.files = FilesHelper(daemon.loop, daemon.pool)
-                daemon.files.start((switch, daemon.config["workdir"], bool(message["input"]), bool(message["output"]), job), theirs)
+                daemon.files.start((switch, base, bool(message["input"]), bool(message["output"]), job), theirs)
         except BaseException:
             for fd in ours:
                 os.close(fd)

@@ -251,6 +251,13 @@ def do_unpack(job, source, _target):
     return tar.unpack(job["path"], source, job["asFile"], job["sync"])
 
 
+def do_slots(job, _source, _target):
+    """Asked for by the daemon only, never by a client."""
+    import slot_jobs
+
+    return slot_jobs.run(job)
+
+
 def do_archive(job, _source, target):
     import archive
 
@@ -267,6 +274,7 @@ VERBS = {
     "pack": "download",
     "unpack": "upload to",
     "archive": "archive",
+    "slots": "work on slots at",
 }
 ACTIONS = {
     "stat": do_stat,
@@ -278,4 +286,5 @@ ACTIONS = {
     "pack": do_pack,
     "unpack": do_unpack,
     "archive": do_archive,
+    "slots": do_slots,
 }

@@ -56,7 +56,7 @@ def receive_fds(sock, size, most):
 
 
 def zygote(sock, close, holds):
-    """Never returns. One byte and one descriptor per order: b'k' a keeper, b'f' a files helper."""
+    """Never returns. One byte and one descriptor per order: b'k' a keeper, b's' a slot's keeper, b'f' a files helper."""
     for fd in close:
         os.close(fd)
     import subprocess  # noqa: F401 - loaded once, shared by every keeper
@@ -66,10 +66,13 @@ def zygote(sock, close, holds):
 
     gc.disable()  # a collection would touch, and so copy, the pages that keepers share
     gc.freeze()
+    _signal.signal(_signal.SIGCHLD, _signal.SIG_IGN)  # keepers that ended are put away at once: they count for their user's limit
     while True:
         kind, fds = receive_fds(sock, 1, 1)
         if not kind:
             os._exit(0)
+        if kind == b"s":
+            import slot_keeper  # noqa: F401 - once, here
         try:
             pid = os.fork()
         except OSError:  # no pids or memory left: the daemon sees the closed end and says so
@@ -81,6 +84,8 @@ def zygote(sock, close, holds):
             try:
                 if kind == b"k":
                     keeper(mine, holds)
+                elif kind == b"s":
+                    keeper(mine, True, slot_keeper)
                 else:
                     import files
 
@@ -92,22 +97,18 @@ def zygote(sock, close, holds):
             os._exit(1)
         for fd in fds:
             os.close(fd)
-        while True:  # keepers that ended
-            try:
-                if os.waitpid(-1, os.WNOHANG)[0] == 0:
-                    break
-            except ChildProcessError:
-                break
 
 
-def keeper(sock, holds):
-    """`holds` False: what a command leaves behind is on its own, and lives on without us."""
+def keeper(sock, holds, slot=None):
+    """`holds` False: what a command leaves behind is on its own, and lives on without us. `slot`: the module, for a slot's."""
     import subprocess
 
     if holds:
         if not prctl(PR_SET_CHILD_SUBREAPER, 1):
             os.write(2, b"keeper: cannot become a subreaper\n")
         raise_oom_score()
+    if slot is not None:
+        slot.become(sock)
     sock.sendall(b"R" + os.getpid().to_bytes(8, "big"))
     while True:
         head, fds = receive_fds(sock, 4, 3)
@@ -123,7 +124,11 @@ def keeper(sock, holds):
                 os._exit(0)
             parts.append(part)
             size -= len(part)
-        argv, env, cwd, switch, tty = marshal.loads(b"".join(parts))
+        job = marshal.loads(b"".join(parts))
+        if job[0] == "batch":
+            slot.batch(sock, job, fds)
+            continue
+        argv, env, cwd, switch, tty = job
         options = {}
         if switch is not None:
             options = {"user": switch[0], "group": switch[1], "extra_groups": switch[2]}
@@ -238,6 +243,8 @@ class Keeper:
                 self.pool.give_back(self)
             elif kind == b"X":
                 self.process.exited(number)
+            elif kind == b"L":
+                self.process.left_behind()
             elif kind == b"I":
                 process, self.process = self.process, None
                 process.emptied()

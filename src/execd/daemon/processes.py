@@ -364,8 +364,9 @@ def end_of_file(tty):
 
 
 class ProcessTable:
-    def __init__(self, loop, pool, config, user, env, oom_kills):
+    def __init__(self, loop, pool, config, user, env, oom_kills, slot):
         self.loop, self.pool, self.config = loop, pool, config
+        self.slot = slot  # from the name of a slot that can be used to it
         self.user, self.env = user, env
         self.oom_kills = oom_kills
         self.workdir = config["workdir"]
@@ -400,19 +401,23 @@ class ProcessTable:
         arguments = [wire.to_bytes(word, "argv") for word in argv]
         if not arguments[0]:
             raise Refused("invalid-argument", "argv[0], the program, is empty")
-        user = users.resolve(message["user"]) if message.get("user") is not None else self.user
-        env = dict(self.env)
-        home = (self.config["env"].get("HOME") or self.config.get("home")) if user is self.user else None
-        env[b"HOME"] = wire.to_bytes(home or user.home, "HOME")
-        if user.name and b"USER" not in env:
-            env[b"USER"] = env[b"LOGNAME"] = os.fsencode(user.name)
+        slot = self.slot(message["slot"]) if message.get("slot") is not None else None
+        if slot is not None:
+            user, pool, workdir, env = slot.user, slot.keepers, slot.home, slot.base_env()
+        else:
+            user, pool, workdir = users.resolve(message["user"]) if message.get("user") is not None else self.user, self.pool, self.workdir
+            env = dict(self.env)
+            home = (self.config["env"].get("HOME") or self.config.get("home")) if user is self.user else None
+            env[b"HOME"] = wire.to_bytes(home or user.home, "HOME")
+            if user.name and b"USER" not in env:
+                env[b"USER"] = env[b"LOGNAME"] = os.fsencode(user.name)
         for name, value in (message.get("env") or {}).items():
             if not name or "=" in name:
                 raise Refused("invalid-argument", "not a name of an environment variable: %s" % wire.quoted(name))
             env[wire.to_bytes(name, "env")] = wire.to_bytes(value, "env." + name)
         process = Process(self, "p%d" % (self.count + 1), message)
         env.setdefault(b"TERM", b"xterm-256color" if message.get("pty") else b"dumb")
-        process.cwd = os.path.join(self.workdir, message.get("cwd") or "")
+        process.cwd = os.path.join(workdir, message.get("cwd") or "")
         cwd = wire.to_bytes(process.cwd, "cwd")
         theirs = []
         try:
@@ -448,9 +453,9 @@ class ProcessTable:
                     process.stdin.last_words = end_of_file(process.tty)
             elif not tty:
                 theirs.insert(0, os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC))
-            switch = (user.uid, user.gid, list(user.groups)) if user.switch else None
+            switch = (user.uid, user.gid, list(user.groups)) if user.switch and slot is None else None
             job = (arguments, env, cwd, switch, bool(tty))
-            keeper = self.pool.take()
+            keeper = pool.take()
             process.keeper = keeper
             try:
                 keeper.start(process, job, theirs)
