@@ -53,6 +53,8 @@ export class Fleet {
   #retryTimer: NodeJS.Timeout | undefined
   #checkTimer: NodeJS.Timeout | undefined
   #isActive = false
+  /** The last failure is one that trying again does not mend. */
+  #isBlocked = false
   /** Why the last one could not be opened; for messages. */
   lastFailure: AnyplaceError | undefined
 
@@ -94,9 +96,15 @@ export class Fleet {
     this.grow()
   }
 
+  /** As {@link grow}, for somebody who asks anew: also after a failure that was for good. */
+  wake(): void {
+    this.#isBlocked = false
+    this.grow()
+  }
+
   /** Opens as many sandboxes as are needed and allowed now. Returns at once. */
   grow(): void {
-    if (!this.#isActive || this.#stop.signal.aborted || this.#retryTimer !== undefined) return
+    if (!this.#isActive || this.#isBlocked || this.#stop.signal.aborted || this.#retryTimer !== undefined) return
     const { minSandboxes, maxSandboxes, slotsPerSandbox } = this.#factory.loaded.profile
     for (;;) {
       const usable = [...this.#sandboxes].filter(({ isDraining }) => !isDraining).length
@@ -303,8 +311,11 @@ export class Fleet {
     const failure = asError(error)
     debug('could not open: %s', failure.message)
     this.lastFailure = failure
-    this.#retryIn(this.#nextRetryMs())
-    if (!failure.retryable) this.#events.failed(failure)
+    if (failure.retryable) this.#retryIn(this.#nextRetryMs())
+    else {
+      this.#isBlocked = true
+      this.#events.failed(failure)
+    }
   }
 
   #nextRetryMs(): number {

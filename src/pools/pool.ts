@@ -154,7 +154,7 @@ export class Pool implements AsyncDisposable {
       this.#keeping.giveWay()
       waiter.limit(ticket, { timeoutMs, signal, why: () => this.#tooLate(timeoutMs) }, leave)
       void this.#begin().then(
-        () => this.#fleet.grow(),
+        () => this.#fleet.wake(),
         (error: unknown) =>
           this.#onFailed(AnyplaceError.is(error) ? error : new AnyplaceError('internal', String(error))),
       )
@@ -380,10 +380,6 @@ export class Pool implements AsyncDisposable {
     this.#whenChanged = []
     for (const resolve of waiting) resolve()
   }
-}
-
-function slotName(slot: LedgerSlot<PoolSandbox>): string {
-  return slot.id.slice(slot.id.indexOf('/') + 1)
 }
 
 function stopped(name: string): AnyplaceError {
