@@ -29,7 +29,6 @@ export interface ExecuteBatchOptions extends CallOptions {
 /** What running calls needs of the pool. */
 export interface BatchContext {
   readonly executionTimeoutMs: number
-  readonly env: Readonly<Record<string, string>>
   /** @throws AnyplaceError why the lease does not hold */
   holding(lease: Lease): Holding
   began(holding: Holding): void
@@ -108,8 +107,7 @@ function jobOf(context: BatchContext, index: number, request: ExecuteRequest, op
   }
   const maxOutputBytes = options.maxOutputBytes ?? MAX_OUTPUT_BYTES
   const command = toolCommand(holding.name, tool, args, { timeoutMs, maxOutputBytes })
-  const env = context.env
-  return { index, holding, command: { ...command, env }, text: tool, timeoutMs }
+  return { index, holding, command, text: tool, timeoutMs }
 }
 
 /** Runs work once what the slots were given before is finished; whatever fails becomes the result of its jobs. */

@@ -85,7 +85,8 @@ export class PoolManager implements AsyncDisposable {
     let pool = this.#pools.get(profile)
     if (pool === undefined) {
       const { source, store } = this.#parts
-      pool = new Pool({ ...this.#parts, loaded: profileNamed(this.#parts.profiles, profile), source, store })
+      const { onStopped: _, ...common } = this.#parts
+      pool = new Pool({ ...common, loaded: profileNamed(this.#parts.profiles, profile), source, store })
       this.#pools.set(profile, pool)
     }
     return pool

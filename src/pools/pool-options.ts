@@ -25,6 +25,8 @@ export interface PoolParts extends CommonPoolOptions {
   readonly loaded: LoadedProfile
   readonly source: SandboxSource
   readonly store: Store
+  /** Called when everything is stopped: closes the store if it is ours. */
+  readonly onStopped?: (() => Promise<void>) | undefined
 }
 
 export type PoolEvent =

@@ -91,9 +91,6 @@ export class Pool implements AsyncDisposable {
     })
     this.#batchContext = {
       executionTimeoutMs: profile.executionTimeoutMs,
-      get env() {
-        return secrets()
-      },
       holding: (lease) => this.#leases.get(lease),
       began: (holding) => {
         if (holding.slot.state === 'acquired') this.#ledger.event(holding.slot, 'start')
@@ -245,7 +242,7 @@ export class Pool implements AsyncDisposable {
    * @param options.purge @default true, false for a detached pool
    */
   stop(options: { readonly purge?: boolean | undefined } = {}): Promise<void> {
-    this.#stopping ??= this.#shut(options.purge ?? this.#parts.detached !== true)
+    this.#stopping ??= this.#shut(options.purge ?? this.#parts.detached !== true).finally(this.#parts.onStopped)
     return this.#stopping
   }
 
@@ -253,10 +250,18 @@ export class Pool implements AsyncDisposable {
     await this.stop()
   }
 
-  /** Ends what earlier controllers of this pool left, without starting it. Gives the names. */
+  /**
+   * Stops this pool and ends all that other controllers of it left, in the store and on the node, without starting anything.
+   *
+   * @returns names of the sandboxes that were removed, and of those that a living controller has
+   */
   async purge(): Promise<{ readonly removed: readonly string[]; readonly taken: readonly string[] }> {
-    await this.stop({ purge: true })
-    return this.#fleet.purgeLeft()
+    let report: { readonly removed: readonly string[]; readonly taken: readonly string[] } = { removed: [], taken: [] }
+    this.#stopping ??= this.#shut(true)
+      .then(async () => void (report = await this.#fleet.purgeLeft()))
+      .finally(this.#parts.onStopped)
+    await this.#stopping
+    return report
   }
 
   #begin(): Promise<void> {
