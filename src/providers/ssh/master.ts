@@ -93,10 +93,17 @@ export async function startMaster(
     const argv = [
       ...['-F', configPath, '-f', '-N', '-T'],
       ...['-o', 'ControlMaster=yes', '-o', `ControlPath=${controlPath}`, '-o', `ControlPersist=${persistSeconds}`],
-      ...destination(target),
+      ...destination(target, credentials),
     ]
     const { exitCode, stderr } = await callSsh(argv, { signal })
-    if (exitCode !== 0) throw connectFailure(target, resolved, stderr, exitCode)
+    if (exitCode !== 0) {
+      // What a jump host's ssh says is lost where a master persists: without one it is told.
+      const hasProxy = resolved.lines.some((line) => /^proxy(jump|command) (?!none$)/.test(line))
+      const told = hasProxy
+        ? await callSsh(['-F', configPath, '-T', ...destination(target, credentials), 'exit 0'], { signal })
+        : undefined
+      throw connectFailure(target, resolved, told === undefined || told.exitCode === 0 ? stderr : told.stderr, exitCode)
+    }
     return { controlPath, resolved }
   } catch (error) {
     if (options.signal?.aborted || !AnyplaceError.is(error, 'timeout') || error.data !== undefined) throw error

@@ -27,6 +27,8 @@ export interface Credentials {
 const KEPT =
   /^(hostname|port|user|addressfamily|bindaddress|bindinterface|canonicalizehostname|casignaturealgorithms|checkhostip|ciphers|compression|connectionattempts|fingerprinthash|globalknownhostsfile|hostkeyalgorithms|hostkeyalias|identityagent|ipqos|kexalgorithms|knownhostscommand|macs|nohostauthenticationforlocalhost|proxycommand|proxyjump|proxyusefdpass|pubkeyacceptedalgorithms|rekeylimit|requiredrsasize|revokedhostkeys|securitykeyprovider|tcpkeepalive) /
 
+const OWN_NAME = 'anyplace-target'
+
 /** Asks ssh what its config says about the target. @throws AnyplaceError `invalid-argument` for a config that ssh refuses */
 export async function resolveTarget(target: SshTarget, options: CallOptions = {}): Promise<ResolvedTarget> {
   const file = target.configFile === undefined ? [] : ['-F', target.configFile]
@@ -49,14 +51,20 @@ export async function resolveTarget(target: SshTarget, options: CallOptions = {}
   }
 }
 
-/** The words that name the target on ssh's command line. */
-export function destination({ host, port, username, jumpHosts }: SshTarget): readonly string[] {
+/**
+ * The words that name the target on ssh's command line. With a credential of its own the target gets a name that no config
+ * and no jump host has, so that what is said of it holds for it alone.
+ */
+export function destination(
+  { host, port, username, jumpHosts }: SshTarget,
+  credentials: Credentials = {},
+): readonly string[] {
   return [
     ...(port === undefined ? [] : ['-p', String(port)]),
     ...(username === undefined ? [] : ['-l', username]),
     ...(jumpHosts === undefined ? [] : ['-o', `ProxyJump=${jumpHosts.length === 0 ? 'none' : jumpHosts.join(',')}`]),
     '--',
-    host,
+    credentials.identityFile === undefined ? host : OWN_NAME,
   ]
 }
 
@@ -103,12 +111,12 @@ export function configText(
     key.length === 0
       ? [...includes]
       : [
-          `Match originalhost ${quoted(target.host)}`,
+          `Match originalhost ${OWN_NAME}`,
           'IdentitiesOnly yes',
           ...key,
           ...agent,
-          ...resolved.lines,
-          `Match !originalhost ${quoted(target.host)}`,
+          ...resolved.lines.map((line) => line.replace(/(?<!%)((?:%%)*)%n/g, `$1${target.host}`)),
+          `Match !originalhost ${OWN_NAME}`,
           ...key,
           ...agent,
           ...includes,
