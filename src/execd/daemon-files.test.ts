@@ -33,6 +33,43 @@ afterEach(() => {
 })
 
 describe('files of the real daemon', () => {
+  test('a listing far beyond one message; odd names', async () => {
+    const folder = join(root, 'work', 'many')
+    mkdirSync(folder, { recursive: true })
+    for (let i = 0; i < 3000; i++) writeFileSync(join(folder, `${i}-${'n'.repeat(200)}\n"é`), '')
+    symlinkSync('to\u00e9"\n', join(folder, 'link'))
+    const listing = await session.files.list('many', { recursive: true, maxEntries: 1e6 })
+    expect(listing).toMatchObject({ total: 3001, truncated: false })
+    expect(listing.entries.find(({ type }) => type === 'symlink')).toMatchObject({
+      path: 'link',
+      target: 'to\u00e9"\n',
+    })
+    expect(listing.entries[0]?.path).toBe(`0-${'n'.repeat(200)}\n"é`)
+    expect(await session.files.list('many', { maxEntries: 5 })).toMatchObject({ total: 3001, truncated: true })
+  })
+
+  test('only: exactly the paths asked for, both ways', async () => {
+    const source = join(root, 'work', 'only-source')
+    mkdirSync(join(source, 'a/b'), { recursive: true })
+    mkdirSync(join(source, 'empty'))
+    for (const name of ['a/one', 'a/two', 'a/b/three', 'four']) writeFileSync(join(source, name), name)
+    symlinkSync('a', join(source, 'link'))
+    chmodSync(join(source, 'empty'), 0o700)
+    const only = ['a/b/three', 'empty', 'four', 'link', 'gone/away', 'link/one']
+    expect(await session.files.upload(source, 'only-up', { only })).toMatchObject({ files: expect.any(Number) })
+    const names = ['a', 'a/b', 'a/b/three', 'empty', 'four', 'link']
+    const paths = async (path: string): Promise<string[]> =>
+      (await session.files.list(path, { recursive: true })).entries.map((entry) => entry.path)
+    const back = join(root, 'work', 'only-back')
+    expect(await session.files.download('only-source', back, { only })).toEqual({ files: 3, bytes: 13 })
+    expect(await paths(back)).toEqual(names)
+    expect(statSync(join(back, 'empty')).mode & 0o777).toBe(0o700)
+    await expect(session.files.download('only-source', back, { only: ['../x'] })).rejects.toMatchObject({
+      code: 'unsafe-archive',
+    })
+    await expect(session.files.upload(source, 'x', { only: ['/etc/passwd'] })).rejects.toMatchObject({ field: 'only' })
+  })
+
   test('write and read, whole, ranged and streamed', async () => {
     const content = randomBytes(3_000_000)
     await session.files.write('deep/er/data.bin', content, { mode: 0o640 })

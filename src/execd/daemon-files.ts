@@ -23,8 +23,7 @@ import type { FileTransfer, FilesAction, TransferOptions } from './file-transfer
 import { protocolError } from './frames.ts'
 import { inboundReadable } from './inbound-readable.ts'
 import type { InboundStream } from './inbound-stream.ts'
-import { MAX_CONTROL_BYTES } from './protocol.ts'
-import type { WireFileInfo } from './protocol.ts'
+import { ListingRecords, fileInfo } from './listing-records.ts'
 import { asArray, asInteger, asObject, asText, checkFileInfo } from './wire-checks.ts'
 
 const READ_BYTES = 64 * 1024 * 1024
@@ -119,25 +118,29 @@ export class DaemonFiles implements Files {
   async list(path = '.', options: ListOptions = {}): Promise<Listing> {
     const maxEntries = checkCount(options.maxEntries, 'maxEntries', LIST_ENTRIES)
     const what = 'the response to list'
-    return await this.#start(
+    const records = new ListingRecords(what, maxEntries)
+    const transfer = this.#start(
       { action: 'list', path, recursive: options.recursive ?? false, maxEntries },
       {
+        hasOutput: true,
         signal: options.signal,
-        maxBytes: MAX_CONTROL_BYTES,
         check(value) {
           const response = asObject(value, what)
-          const entries = asArray(response['entries'], `${what}.entries`)
-          if (entries.length > maxEntries)
-            throw protocolError(`${what} has ${entries.length} entries; ${maxEntries} were asked for.`)
-          const total = asInteger(response, 'total', what)
+          records.finish()
+          const unreadable = asArray(response['unreadable'], `${what}.unreadable`)
           return {
-            entries: entries.map((one) => fileInfo(checkFileInfo(one, `${what}.entries[]`))),
-            total,
-            truncated: total > entries.length,
+            total: asInteger(response, 'total', what),
+            unreadable: unreadable
+              .slice(0, 100)
+              .map((_, index) => asText(unreadable as never, `${index}`, what, 65_536)),
           }
         },
       },
-    ).response
+    )
+    transfer.output.pipeTo((bytes) => records.push(bytes))
+    const { total, unreadable } = await transfer.response
+    const { entries } = records
+    return { entries, total, truncated: total > entries.length, ...(unreadable.length === 0 ? {} : { unreadable }) }
   }
 
   async stat(path: string, options: CallOptions = {}): Promise<FileInfo> {
@@ -170,7 +173,7 @@ export class DaemonFiles implements Files {
   }
 
   async upload(localPath: string, remotePath: string, options: TreeOptions = {}): Promise<TreeResult> {
-    const { signal, exclude, onProgress, sync = false } = options
+    const { signal, exclude, only, onProgress, sync = false } = options
     throwIfAborted(signal)
     let isDirectory: boolean
     try {
@@ -178,7 +181,7 @@ export class DaemonFiles implements Files {
     } catch (error) {
       throw fileError(error, 'upload', localPath)
     }
-    const packed = packTree(localPath, { exclude, onProgress, signal })
+    const packed = packTree(localPath, { exclude, only, onProgress, signal })
     let transfer: FileTransfer<TreeResult>
     try {
       transfer = this.#start(
@@ -199,13 +202,16 @@ export class DaemonFiles implements Files {
   }
 
   async download(remotePath: string, localPath: string, options: TreeOptions = {}): Promise<TreeResult> {
-    const { signal, exclude = [], onProgress, sync = false } = options
+    const { signal, exclude = [], only, onProgress, sync = false } = options
     const { path, isDirectory } = await this.#followed(remotePath, signal)
-    const transfer = this.#start({ action: 'pack', path, exclude }, { hasOutput: true, check: treeResult, signal })
+    const action = { action: 'pack', path, exclude, ...(only === undefined ? {} : { only }) } as const
+    const transfer = this.#start(action, { hasOutput: true, check: treeResult, signal })
+    const asked = only === undefined ? undefined : new Set(only)
     let result: TreeResult
     try {
       result = await unpackTree(chunksOf(transfer.output), localPath, {
         asFile: !isDirectory,
+        accepts: asked && ((name) => asked.has(name)),
         onProgress,
         signal,
         sync,
@@ -305,20 +311,6 @@ function gather(stream: InboundStream, maxBytes: number): () => Uint8Array {
       at += chunk.byteLength
     }
     return content
-  }
-}
-
-function fileInfo(info: WireFileInfo): FileInfo {
-  const { path, type, size, mode, mtimeMs, uid, gid, target } = info
-  return {
-    path,
-    type,
-    sizeBytes: size,
-    mode,
-    modifiedAt: new Date(mtimeMs),
-    uid,
-    gid,
-    ...(target === undefined ? {} : { target }),
   }
 }
 

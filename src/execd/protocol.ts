@@ -194,12 +194,14 @@ export interface WireFileInfo {
  * other way (closed by an `end` frame); the response comes when the work is done (for outputs: after the `end`).
  *
  * - stat: WireFileInfo (a link is not followed)
- * - list: { entries: WireFileInfo[], total }; entries sorted by path, relative to the directory, at most maxEntries
+ * - list: { entries: WireFileInfo[], total, unreadable }; entries sorted by path, relative to the directory, at most
+ *   maxEntries. With an `output` the entries go there, each a line of JSON: [path, 'f' | 'd' | 'l' | 'o', size, mode,
+ *   mtimeMs, uid, gid, target?]
  * - read: bytes on `output`; responds { size }. A directory is `is-a-directory`.
  * - write: bytes on `input`, atomic replace with fsync; responds { size }. Parents are made.
  * - remove, mkdir: {}
  * - pack: a tar of `path` on `output` (names relative to it; a single file is one entry with its base name; `exclude` holds
- *   relative prefixes); responds { files, bytes, isDirectory }
+ *   relative prefixes, `only` the exact paths); responds { files, bytes, isDirectory }
  * - unpack: a tar from `input` into the directory `path` (made when missing), each file renamed into place (in a new directory made there at once), links never
  *   followed, nothing written outside; with `asFile` the archive's one entry becomes the file `path`. Responds { files, bytes }
  * - archive: as pack, in `format`, with caps; responds { entries, bytes, sha256 }
@@ -218,7 +220,7 @@ export type FilesRequest = {
   | { readonly action: 'write'; readonly mode: number | null }
   | { readonly action: 'remove'; readonly recursive: boolean; readonly force: boolean }
   | { readonly action: 'mkdir'; readonly mode: number | null }
-  | { readonly action: 'pack'; readonly exclude: readonly string[] }
+  | { readonly action: 'pack'; readonly exclude: readonly string[]; readonly only?: readonly string[] }
   | { readonly action: 'unpack'; readonly asFile: boolean; readonly sync: boolean }
   | {
       readonly action: 'archive'

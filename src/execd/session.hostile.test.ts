@@ -47,6 +47,9 @@ async function begin(
     case 'listing':
       guard(session.files.list('.', { maxEntries: 10 }))
       break
+    case 'processes':
+      guard(session.processes())
+      break
     case 'stats':
       guard(session.stats())
       break

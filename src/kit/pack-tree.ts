@@ -25,6 +25,8 @@ import { assertNoNul, bytesToText } from './text-bytes.ts'
 export interface PackOptions {
   /** Paths relative to the root; each leaves out itself and all below it. */
   readonly exclude?: readonly string[] | undefined
+  /** Exactly these paths relative to the root; a directory without what is in it. */
+  readonly only?: readonly string[] | undefined
   readonly onProgress?: ((moved: TreeResult) => void) | undefined
   readonly signal?: AbortSignal | undefined
 }
@@ -79,12 +81,13 @@ class TreePacker {
   result: PackResult = { files: 0, bytes: 0, isDirectory: false }
   readonly #options: PackOptions
   readonly #excluded: ReadonlySet<string>
+  readonly #parents = new Set<string>()
   #chunk: Buffer = Buffer.allocUnsafeSlow(CHUNK_BYTES)
   #fill = 0
 
   constructor(options: PackOptions) {
     this.#options = options
-    this.#excluded = new Set((options.exclude ?? []).map(excludedPath))
+    this.#excluded = new Set((options.exclude ?? []).map((path) => innerPath(path, 'exclude')))
   }
 
   async *pack(localPath: string): AsyncGenerator<Uint8Array, void, undefined> {
@@ -94,7 +97,9 @@ class TreePacker {
     const stats = statSync(systemPath(root))
     if (stats.isDirectory()) {
       this.result = { ...this.result, isDirectory: true }
-      yield* this.#directory(root, '')
+      const { only } = this.#options
+      if (only === undefined) yield* this.#directory(root, '')
+      else for (const path of only) yield* this.#one(root, innerPath(path, 'only'))
     } else if (stats.isFile()) {
       yield* this.#file(root, basename(root), constants.O_RDONLY | constants.O_NONBLOCK)
     } else {
@@ -109,27 +114,54 @@ class TreePacker {
       throwIfAborted(this.#options.signal)
       const relative = prefix + name
       if (this.#excluded.has(relative)) continue
-      const full = `${path}/${name}`
-      try {
-        if (entry.isFile()) {
-          yield* this.#file(full, relative, READ_FLAGS)
-        } else if (entry.isDirectory()) {
-          const stats = lstatSync(systemPath(full))
-          if (!stats.isDirectory()) continue
-          yield* this.#append(header('5', `${relative}/`, '', 0, stats))
-          yield* this.#directory(full, `${relative}/`)
-        } else if (entry.isSymbolicLink()) {
-          const stats = lstatSync(systemPath(full))
-          const target = bytesToText(readlinkSync(systemPath(full), 'buffer'))
-          yield* this.#append(header('2', relative, target, 0, stats))
-          this.#moved(1, 0)
-        }
-      } catch (error) {
-        // Gone or replaced since the directory was listed: as if it had never been there.
-        const errno = errnoOf(error)
-        if (errno !== 'ENOENT' && errno !== 'ELOOP' && errno !== 'EINVAL' && errno !== 'ENXIO') {
-          throw fileError(error, 'pack', full)
-        }
+      yield* this.#entry(`${path}/${name}`, relative, entry, true)
+    }
+  }
+
+  async *#one(root: string, relative: string): AsyncGenerator<Uint8Array, void, undefined> {
+    throwIfAborted(this.#options.signal)
+    const full = `${root}/${relative}`
+    if (!this.#liesInTree(root, relative)) return
+    const stats = lstatSync(systemPath(full), { throwIfNoEntry: false })
+    if (stats !== undefined) yield* this.#entry(full, relative, stats, false)
+  }
+
+  /** A link on the way would lead out of the tree. */
+  #liesInTree(root: string, relative: string): boolean {
+    const slash = relative.lastIndexOf('/')
+    const parent = slash < 0 ? '' : relative.slice(0, slash)
+    if (parent === '' || this.#parents.has(parent)) return true
+    if (!this.#liesInTree(root, parent)) return false
+    if (lstatSync(systemPath(`${root}/${parent}`), { throwIfNoEntry: false })?.isDirectory() !== true) return false
+    this.#parents.add(parent)
+    return true
+  }
+
+  async *#entry(
+    full: string,
+    relative: string,
+    kind: Pick<Stats, 'isFile' | 'isDirectory' | 'isSymbolicLink'>,
+    descends: boolean,
+  ): AsyncGenerator<Uint8Array, void, undefined> {
+    try {
+      if (kind.isFile()) {
+        yield* this.#file(full, relative, READ_FLAGS)
+      } else if (kind.isDirectory()) {
+        const stats = lstatSync(systemPath(full))
+        if (!stats.isDirectory()) return
+        yield* this.#append(header('5', `${relative}/`, '', 0, stats))
+        if (descends) yield* this.#directory(full, `${relative}/`)
+      } else if (kind.isSymbolicLink()) {
+        const stats = lstatSync(systemPath(full))
+        const target = bytesToText(readlinkSync(systemPath(full), 'buffer'))
+        yield* this.#append(header('2', relative, target, 0, stats))
+        this.#moved(1, 0)
+      }
+    } catch (error) {
+      // Gone or replaced since the directory was listed: as if it had never been there.
+      const errno = errnoOf(error)
+      if (errno !== 'ENOENT' && errno !== 'ELOOP' && errno !== 'EINVAL' && errno !== 'ENXIO') {
+        throw fileError(error, 'pack', full)
       }
     }
   }
@@ -224,14 +256,14 @@ function header(type: string, name: string, linkName: string, sizeBytes: number,
   return encodeTarHeader({ type, name, linkName, sizeBytes, mode: stats.mode & 0o7777, modifiedSeconds })
 }
 
-function excludedPath(path: string): string {
+function innerPath(path: string, field: 'exclude' | 'only'): string {
   const parts = path.split('/').filter((part) => part !== '' && part !== '.')
   if (path.startsWith('/') || parts.includes('..') || parts.length === 0) {
     throw new AnyplaceError(
       'invalid-argument',
-      `exclude must hold paths inside the tree (got ${JSON.stringify(path)}).`,
+      `${field} must hold paths inside the tree (got ${JSON.stringify(path)}).`,
       {
-        field: 'exclude',
+        field,
       },
     )
   }

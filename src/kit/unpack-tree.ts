@@ -18,6 +18,8 @@ export interface UnpackOptions {
   readonly signal?: AbortSignal | undefined
   /** Headers accepted, those of long names included. @default 2_000_000 */
   readonly maxEntries?: number | undefined
+  /** Names that were asked for. An archive with any other entry is refused: its maker may not choose what is written here. */
+  readonly accepts?: ((name: string) => boolean) | undefined
   /** Force everything to disk once at the end. @default false */
   readonly sync?: boolean | undefined
 }
@@ -62,6 +64,7 @@ async function unpackAll(reader: TarReader, path: string, options: UnpackOptions
   const writer = new TreeWriter(realRoot(path), options.onProgress)
   for (let header = await reader.next(); header !== undefined; header = await reader.next()) {
     const name = entryName(header)
+    if (name !== '' && options.accepts?.(name) === false) throw unsafe(header.name, 'was not asked for')
     switch (header.type) {
       case '0':
       case '7':

@@ -32,11 +32,15 @@ export interface Listing {
   /** How many there are, also beyond maxEntries. */
   readonly total: number
   readonly truncated: boolean
+  /** Directories below that could not be read, at most 100; missing where the place cannot tell. */
+  readonly unreadable?: readonly string[] | undefined
 }
 
 export interface TreeOptions extends CallOptions {
   /** Glob-free prefix paths (relative to the root) to leave out, such as `.git` or `data/raw`. */
   readonly exclude?: readonly string[] | undefined
+  /** Exactly these paths (relative to the root) of a directory and nothing else; a directory stands for itself, not for what is in it. @default everything */
+  readonly only?: readonly string[] | undefined
   /** Called as bytes move. */
   readonly onProgress?: ((moved: { readonly files: number; readonly bytes: number }) => void) | undefined
   /** Force everything to disk once at the end. @default false */

@@ -101,6 +101,37 @@ def pack(root, target, exclude):
     return {"files": count, "bytes": size, "isDirectory": is_directory}
 
 
+def pack_only(root, target, only):
+    """Exactly these names; a directory without what is in it. What is not there any more is left out."""
+    out = Buffered(target)
+    chain = Chain(os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+    count = size = 0
+    for path in only:
+        parts = split(path)
+        if not parts:
+            continue
+        name = b"/".join(parts)
+        try:
+            parent = chain.directory(parts[:-1])
+            stat = os.stat(parts[-1], dir_fd=parent, follow_symlinks=False)
+            kind = modes.S_IFMT(stat.st_mode)
+            if kind == modes.S_IFDIR:
+                out.write(header(name + b"/", stat, b"5", 0))
+            elif kind == modes.S_IFREG:
+                done = add_file(out, name, parts[-1], parent)
+                if done is not None:
+                    count += 1
+                    size += done
+            elif kind == modes.S_IFLNK:
+                out.write(header(name, stat, b"2", 0, os.readlink(parts[-1], dir_fd=parent)))
+                count += 1
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+    out.write(bytes(2 * BLOCK))
+    out.flush()
+    return {"files": count, "bytes": size, "isDirectory": True}
+
+
 def add_file(out, name, path, directory):
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=directory)
@@ -268,14 +299,12 @@ def members(stream):
         yield name, kind, size, mode, mtime, link
 
 
-class Target:
-    """A directory that nothing gets out of: every step is opened without following links."""
+class Chain:
+    """Directories below one that nothing gets out of: every step is opened without following links."""
 
     def __init__(self, root):
-        os.makedirs(root, 0o755, exist_ok=True)
-        self.root = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.root = root
         self.chain = []  # (name, descriptor) of each directory on the way to the last one asked for
-        self.later = {}
 
     def directory(self, names):
         """A descriptor that is good until the next call."""
@@ -290,6 +319,19 @@ class Target:
             fd = self.step(fd, name, names)
             chain.append((name, fd))
         return fd
+
+    @staticmethod
+    def step(parent, name, _names):
+        return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+
+
+class Target(Chain):
+    """A directory to unpack into: directories are made on the way."""
+
+    def __init__(self, root):
+        os.makedirs(root, 0o755, exist_ok=True)
+        super().__init__(os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+        self.later = {}
 
     @staticmethod
     def step(parent, name, names):

@@ -25,8 +25,8 @@ export async function uploadTree(
   remotePath: string,
   options: TreeOptions,
 ): Promise<TreeResult> {
-  const { exclude, onProgress, signal, sync = false } = options
-  const { stream, result } = packTree(localPath, { exclude, onProgress, signal })
+  const { exclude, only, onProgress, signal, sync = false } = options
+  const { stream, result } = packTree(localPath, { exclude, only, onProgress, signal })
   try {
     const kind = (await isSingleFile(localPath)) ? 'file' : 'directory'
     const words = [kind, randomBytes(8).toString('hex'), sync ? 'sync' : '']
@@ -58,7 +58,8 @@ export async function downloadTree(
   const exclude = (options.exclude ?? []).map(excludedPath)
   const { job, kind, tar } = await startPack(place, defaults, 'download', remotePath, exclude, signal)
   try {
-    const entries = ordinaryEntries(tar, { maxEntries: MAX_TREE_ENTRIES, signal, exclude })
+    const only = options.only === undefined ? undefined : new Set(options.only)
+    const entries = ordinaryEntries(tar, { maxEntries: MAX_TREE_ENTRIES, signal, exclude, only })
     const result = await unpackTree(encodeArchive(entries, 'tar'), localPath, {
       asFile: kind === 'file',
       onProgress,

@@ -23,6 +23,8 @@ export async function* ordinaryEntries(
     readonly modeMask?: number | undefined
     /** Paths to leave out with all below them. */
     readonly exclude?: readonly string[] | undefined
+    /** All else is left out. The place's tar cannot be told so portably, so it sends everything. */
+    readonly only?: ReadonlySet<string> | undefined
     readonly onEntry?: (() => void) | undefined
   },
 ): AsyncGenerator<TarEntry, void, undefined> {
@@ -41,6 +43,7 @@ export async function* ordinaryEntries(
       const name = withoutDot(header.name)
       if (name === '' || !ORDINARY.has(header.type)) continue
       if (options.exclude?.some((path) => name === path || name.startsWith(`${path}/`))) continue
+      if (options.only?.has(name.replace(/\/+$/, '')) === false) continue
       options.onEntry?.()
       const linkName = header.type === '1' ? withoutDot(header.linkName) : header.linkName
       const mode = header.mode & (options.modeMask ?? 0o7777)
