@@ -16,14 +16,19 @@ export interface SshAnswer {
   readonly stderr: string
 }
 
-/** Starts OpenSSH's client with the user's environment, so that its agent and its config work; messages in English. */
-export async function startSsh(argv: readonly string[], options: CallOptions = {}): Promise<ChildChannel> {
+/** The user's own environment, so that agent and config work; messages in English, and no program of theirs is asked for passwords. */
+export function sshEnvironment(): Record<string, string> {
   const env: Record<string, string> = { LC_ALL: 'C' }
   for (const [name, value] of Object.entries(process.env)) {
     if (value !== undefined && !/^LC_|^LANG|^SSH_ASKPASS/.test(name) && !/\p{Surrogate}/u.test(value)) env[name] = value
   }
+  return env
+}
+
+/** Starts OpenSSH's client with the user's environment. */
+export async function startSsh(argv: readonly string[], options: CallOptions = {}): Promise<ChildChannel> {
   try {
-    return await childChannel(['ssh', ...argv], { env, ...options })
+    return await childChannel(['ssh', ...argv], { env: sshEnvironment(), ...options })
   } catch (error) {
     if (!AnyplaceError.is(error, 'command-not-found')) throw error
     throw new AnyplaceError('unsupported', 'There is no ssh program on this computer.', {
