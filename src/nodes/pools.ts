@@ -90,4 +90,3 @@ export async function createPoolManager(options: PoolManagerOptions = {}): Promi
   }
 }
 
-export { loadProfiles } from '../pools/load-profiles.ts'

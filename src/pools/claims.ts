@@ -6,7 +6,8 @@ import type { OwnerState } from '../sandboxes/owner.ts'
 import { sandboxRecordOf } from './sandbox-record.ts'
 import type { SandboxRecord } from './sandbox-record.ts'
 
-const NAMESPACE = 'pools'
+/** Where the store keeps pools' sandboxes: `sandbox/POOL/PLACE`. */
+export const POOLS_NAMESPACE = 'pools'
 /** Tokens that a killed controller may have given out without writing them down. */
 const SEQUENCE_GAP = 1_000_000
 
@@ -44,7 +45,7 @@ export class Claims {
   async list(): Promise<readonly PlaceEntry[]> {
     const prefix = `sandbox/${this.#pool}/`
     const entries: PlaceEntry[] = []
-    for (const { key, value, version } of await this.#store.list(NAMESPACE, prefix)) {
+    for (const { key, value, version } of await this.#store.list(POOLS_NAMESPACE, prefix)) {
       const record = sandboxRecordOf(value)
       if (record !== undefined) entries.push({ place: Number(key.slice(prefix.length)), record, version })
     }
@@ -70,6 +71,7 @@ export class Claims {
       isSettled: false,
       createdAtMs: Date.now(),
       expiresAtMs,
+      slots: 0,
       leases: [],
     }
     return this.#take(place, record, 0)
@@ -89,7 +91,7 @@ export class Claims {
 
   async #take(place: number, record: SandboxRecord, version: number): Promise<Claim | undefined> {
     const key = `sandbox/${this.#pool}/${String(place).padStart(6, '0')}`
-    const taken = await this.#store.compareAndSet(NAMESPACE, key, version, record as unknown as JsonValue)
+    const taken = await this.#store.compareAndSet(POOLS_NAMESPACE, key, version, record as unknown as JsonValue)
     return taken === undefined ? undefined : new Claim(this.#store, key, place, record, taken)
   }
 }
@@ -146,7 +148,7 @@ export class Claim {
   async forget(): Promise<void> {
     await this.#writing?.catch(() => undefined)
     this.#hasChanged = false
-    if (this.#failure === undefined) await this.#store.delete(NAMESPACE, this.#key, this.#version)
+    if (this.#failure === undefined) await this.#store.delete(POOLS_NAMESPACE, this.#key, this.#version)
   }
 
   #write(): Promise<void> {
@@ -164,7 +166,7 @@ export class Claim {
     while (this.#hasChanged) {
       this.#hasChanged = false
       const version = await this.#store.compareAndSet(
-        NAMESPACE,
+        POOLS_NAMESPACE,
         this.#key,
         this.#version,
         this.#record as unknown as JsonValue,

@@ -68,6 +68,7 @@ export async function openPoolSandbox(
     const times = { createdAtMs: createdAt.getTime(), expiresAtMs }
     const sandbox = new PoolSandbox({ box, slots, claim, profile: loaded.profile, store, ...times })
     const { found, made } = await sandbox.prepare(options)
+    claim.update({ slots: found.length + made.length })
     const leases = new Map(claim.record.leases.map((record) => [record.slot, record]))
     const leased = found.flatMap((slot) => {
       const record = leases.get(slot.name)

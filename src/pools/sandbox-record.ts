@@ -31,6 +31,8 @@ export interface SandboxRecord {
   readonly isSettled: boolean
   readonly createdAtMs: number
   readonly expiresAtMs: number
+  /** How many slots it has. */
+  readonly slots: number
   readonly leases: readonly LeaseRecord[]
 }
 
