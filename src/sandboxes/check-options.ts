@@ -25,6 +25,7 @@ const CHECKS: Readonly<Record<(typeof OPTION_FIELDS)[number], FieldCheck>> = {
   cpuLimit: positiveNumber,
   memoryLimitMiB: wholeNumber,
   pidsLimit: wholeNumber,
+  slots: wholeNumber,
   gpu: gpuRequest,
   env: environment,
   mounts,

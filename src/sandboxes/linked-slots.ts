@@ -42,9 +42,7 @@ export function linkedSlots(call: SessionCall, parts: LinkedSlotsParts): Slots {
       }),
     spawn,
     files: (name) =>
-      linkedFiles((ask, options) =>
-        call((session) => ask({ files: slotsOf(session).files(name) }), options),
-      ),
+      linkedFiles((ask, options) => call((session) => ask({ files: slotsOf(session).files(name) }), options)),
     shell: (name) => openShell((argv, options) => spawn(name, argv, options)),
   }
 }

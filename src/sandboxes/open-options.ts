@@ -39,6 +39,7 @@ export const SPEC_FIELDS = [
   'workspace',
   'workdir',
   'user',
+  'slots',
   'network',
 ] as const satisfies readonly (keyof SandboxSpec)[]
 

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { AnyplaceError, unsupportedField } from '../spec/index.ts'
-import type { CallOptions, Host, OpenRequest, Provider, SandboxSpec, SessionPowers } from '../spec/index.ts'
+import type { CallOptions, Host, OpenRequest, Provider, SandboxSpec, Session, SessionPowers } from '../spec/index.ts'
 import { throwIfAborted } from '../kit/deadline.ts'
 import { newId, newName } from '../kit/ids.ts'
 import { checkOptions, lifetimeOf } from './check-options.ts'
@@ -143,6 +143,7 @@ export async function connectSandbox(
     readonly secrets?: Readonly<Record<string, string>> | undefined
     readonly endsOnDispose: boolean
     readonly idleTimeoutMs?: number | undefined
+    readonly slots?: number | undefined
     readonly openSession?: SessionOpener | undefined
   },
 ): Promise<Sandbox> {
@@ -151,6 +152,7 @@ export async function connectSandbox(
     const session = await link.session(callOptions(options))
     const { powers, workdir } = await session.info(callOptions(options))
     checkPowers(powers, options.idleTimeoutMs)
+    checkSlots(session, options.slots)
     const { endsOnDispose } = options
     const hasSlots = session.slots !== undefined
     return new Sandbox({ link, workdir, hasSlots, secrets: { ...options.secrets }, endsOnDispose })
@@ -169,6 +171,17 @@ function checkPowers(powers: SessionPowers, idleTimeoutMs: number | undefined): 
     'A sandbox without the exec daemon',
     'nothing in it sees that it is idle',
     'use an image with Python 3.9 or later, or give timeoutMs instead',
+  )
+}
+
+function checkSlots(session: Session, slots: number | undefined): void {
+  if (slots === undefined || slots === 0 || session.slots !== undefined) return
+  throw unsupportedField(
+    'slots',
+    slots,
+    'A sandbox whose exec daemon cannot switch users',
+    'all its commands run as one user',
+    'use an image with Python 3.9 or later on docker, or the namespace engine as root',
   )
 }
 

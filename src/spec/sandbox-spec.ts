@@ -42,6 +42,11 @@ export interface SandboxSpec {
   readonly workdir?: string | undefined
   /** `uid`, `uid:gid`, `name` or `name:group` that commands run as. Default: the image's user; with a host directory mounted, the caller's uid and gid. */
   readonly user?: string | undefined
+  /**
+   * How many slots it may hold at once (see Slots). An engine that maps few users into the sandbox must know at the start;
+   * others hold slots without it. Refused where there can be none. @default 0 with the namespace engine
+   */
+  readonly slots?: number | undefined
   /** False: no network but loopback. @default true */
   readonly network?: boolean | undefined
 }

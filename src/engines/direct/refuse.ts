@@ -13,6 +13,7 @@ const NEEDS_ISOLATION = {
   cpuLimit: ['it sets no limits', 'use on: "local/docker" or "local/namespace"'],
   memoryLimitMiB: ['it sets no limits', 'use on: "local/docker" or "local/namespace"'],
   pidsLimit: ['it sets no limits', 'use on: "local/docker" or "local/namespace"'],
+  slots: ['its commands all run as one user', 'use on: "local/docker" or "local/namespace"'],
 } as const satisfies Partial<Record<keyof SandboxSpec, readonly [string, string]>>
 
 /** @throws AnyplaceError `unsupported` for the first field that commands without any isolation cannot be held to */

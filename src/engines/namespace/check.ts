@@ -85,6 +85,7 @@ async function tryOne(
       host_gid: facts.uid === 0 ? PROBE_UID : null,
       inside_uid: INSIDE_ID,
       inside_gid: INSIDE_ID,
+      slots: null,
       mounts: [],
       devices: [],
       cgroups: {},

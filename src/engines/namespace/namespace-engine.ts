@@ -28,12 +28,21 @@ export function namespaceEngine(machine: Machine): Engine {
 async function open(machine: Machine, request: OpenRequest): Promise<Host> {
   const { signal, spec } = request
   refuse(spec)
+  const slots = spec.slots ?? 0
   const facts = await machine.facts({ signal })
   if (facts.platform !== 'linux')
     throw new AnyplaceError('engine-unavailable', `${WHERE} runs on Linux only.`, {
       hint: 'use on: "local/docker" or "local/podman"',
     })
   checkNeeds(spec, facts, WHERE)
+  if (slots > 0 && facts.uid !== 0)
+    throw unsupportedField(
+      'slots',
+      slots,
+      WHERE,
+      `an ordinary user can map one user id only, and ${machine.label} is reached as uid ${facts.uid}`,
+      'run as root, or use on: "local/docker"',
+    )
   const workdir = insideWorkdir(spec.workdir)
   const mounts = givenMounts(spec)
   const ownWorkdir = needsOwnWorkdir(workdir, mounts)
@@ -48,8 +57,14 @@ async function open(machine: Machine, request: OpenRequest): Promise<Host> {
     isolation: 'namespace',
     network: spec.network === false ? 'none' : 'host',
     workdir,
-    directories: ['run', 'workspace', 'journal', 'tmp', 'home', 'root', ...(ownWorkdir ? (['workdir'] as const) : [])],
+    directories: [
+      ...(['run', 'workspace', 'journal', 'tmp', 'home', 'root'] as const),
+      ...(ownWorkdir ? (['workdir'] as const) : []),
+      ...(slots > 0 ? (['slots'] as const) : []),
+    ],
     ownUser: facts.uid === 0,
+    // Root's inside, and the one of the processes that end a slot's.
+    moreUids: slots > 0 ? slots + 2 : 0,
     withLimits: true,
   })
   try {
@@ -58,6 +73,12 @@ async function open(machine: Machine, request: OpenRequest): Promise<Host> {
       env: spec.env ?? {},
       journalDirectory: INSIDE_JOURNAL,
       ownPidNamespace: true,
+      ...(plan.slots === null
+        ? {}
+        : {
+            user: `${INSIDE_ID}:${INSIDE_ID}`,
+            slotUids: { first: plan.slots.first, count: plan.slots.count },
+          }),
       wrap: await placeArgv(python, plan),
       idleTimeoutMs: request.lifetime.idleTimeoutMs,
     }

@@ -26,6 +26,8 @@ ETC_DIRECTORIES = (
     "ld.so.conf.d alternatives ssl/certs ca-certificates pki/tls/certs pki/ca-trust crypto-policies fonts terminfo"
     " python3 python3.9 python3.10 python3.11 python3.12 python3.13 python3.14 perl"
 ).split()
+# CHOWN, DAC_OVERRIDE, FOWNER, KILL, SETGID, SETUID: of the exec daemon of a sandbox with slots, over its own users only
+SLOT_RIGHTS = 1 << 0 | 1 << 1 | 1 << 3 | 1 << 5 | 1 << 6 | 1 << 7
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -190,7 +192,13 @@ def build_dev(dev, plan):
     make_directory(dev + "/pts")
     mount("devpts", dev + "/pts", "devpts", NOSUID | NOEXEC, "newinstance,ptmxmode=0666,mode=620")
     make_directory(dev + "/shm")
-    mount("anyplace", dev + "/shm", "tmpfs", NOSUID | NODEV, "mode=1777")
+    # Slots are shut out of what everybody may write, by the sandbox's own root: it must be the owner.
+    owner = ",uid=%d,gid=%d" % (plan["slots"]["host_root"], plan["slots"]["host_root"]) if plan["slots"] else ""
+    mount("anyplace", dev + "/shm", "tmpfs", NOSUID | NODEV, "mode=1777" + owner)
+    if plan["slots"]:
+        make_directory(dev + "/mqueue")
+        mount("mqueue", dev + "/mqueue", "mqueue", NOSUID | NODEV | NOEXEC)
+        os.chown(dev + "/mqueue", plan["slots"]["host_root"], plan["slots"]["host_root"])
     mount(None, dev, None, REMOUNT | BIND | RDONLY | NOSUID | NODEV | NOEXEC)
 
 
@@ -327,19 +335,19 @@ def forbid_namespaces():
         file.write("0")
 
 
-def drop_everything():
+def drop_all_but(kept):
     for capability in range(64):
-        if libc.prctl(24, capability, 0, 0, 0) < 0:  # PR_CAPBSET_DROP
+        if not kept >> capability & 1 and libc.prctl(24, capability, 0, 0, 0) < 0:  # PR_CAPBSET_DROP
             break
     libc.prctl(47, 4, 0, 0, 0)  # PR_CAP_AMBIENT_CLEAR_ALL
     header = (ctypes.c_uint32 * 2)(0x20080522, 0)
-    must(libc.capset(header, (ctypes.c_uint32 * 6)()), "drop capabilities")
+    must(libc.capset(header, (ctypes.c_uint32 * 6)(kept, kept, 0, 0, 0, 0)), "drop capabilities")
     must(libc.prctl(38, 1, 0, 0, 0), "set no-new-privileges")
     # The client's keyring may hold Kerberos tickets and keys of encrypted disks.
     syscall(machine_number(KEYCTL, 219), ctypes.c_int(1), None)
     with open("/proc/self/status") as file:
         for line in file:
-            if line.startswith(("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")) and int(line.split()[1], 16) != 0:
+            if line.startswith(("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")) and int(line.split()[1], 16) & ~kept != 0:
                 raise Failed("capabilities are left: %s" % line.strip())
 
 
@@ -377,9 +385,10 @@ def inside(plan, command, from_keeper, to_keeper, errors):
                 os._exit(1)
         forbid_namespaces()
         if as_root:
-            os.setresgid(*(plan["inside_gid"],) * 3)
-            os.setresuid(*(plan["inside_uid"],) * 3)
-        drop_everything()
+            # With slots the daemon is root inside, so that it can switch users; commands get none of what it keeps.
+            os.setresgid(*(0 if plan["slots"] else plan["inside_gid"],) * 3)
+            os.setresuid(*(0 if plan["slots"] else plan["inside_uid"],) * 3)
+        drop_all_but(SLOT_RIGHTS if plan["slots"] else 0)
         step = "keeper"
         libc.prctl(1, 9, 0, 0, 0)  # PR_SET_PDEATHSIG: after the change of user, which clears it
         os.write(to_keeper, b"r")
@@ -465,8 +474,12 @@ def keep(plan, command):
     while True:
         said = os.read(from_inside, 1)
         if said == b"u":
-            write_text("/proc/%d/uid_map" % pid, "%d %d 1" % (plan["inside_uid"], plan["host_uid"]))
-            write_text("/proc/%d/gid_map" % pid, "%d %d 1" % (plan["inside_gid"], plan["host_gid"]))
+            more = ""
+            if plan["slots"]:
+                slots = plan["slots"]
+                more = "\n0 %d 1\n%d %d %d" % (slots["host_root"], slots["first"], slots["host_first"], slots["count"])
+            write_text("/proc/%d/uid_map" % pid, "%d %d 1%s" % (plan["inside_uid"], plan["host_uid"], more))
+            write_text("/proc/%d/gid_map" % pid, "%d %d 1%s" % (plan["inside_gid"], plan["host_gid"], more))
             os.write(to_inside, b"u")
         elif said == b"r":
             if not plan["probe"]:

@@ -8,6 +8,10 @@ import type { SandboxRecord } from '../sandbox-directory/record.ts'
 export const INSIDE_ID = 1000
 export const INSIDE_NAME = 'sandbox'
 export const INSIDE_HOME = '/home/sandbox'
+/** The first uid inside that a slot may have. */
+export const FIRST_SLOT_ID = 100_000
+/** Where slots are unless they are asked for elsewhere: the root itself is read-only. */
+const SLOTS_BASE = '/data'
 const INSIDE_JOURNAL = '/run/anyplace/journal'
 /** What the engine itself puts there; a mount must not hide or open it. */
 const OURS = ['/proc', '/sys', '/dev', '/run', '/usr', '/bin', '/sbin', '/lib', '/lib32', '/lib64', '/libx32']
@@ -35,6 +39,13 @@ export interface Plan {
   readonly host_gid: number | null
   readonly inside_uid: number
   readonly inside_gid: number
+  /** Null: nobody but the one user. Else the exec daemon is root inside, and uids from `first` on are there for slots. */
+  readonly slots: {
+    readonly first: number
+    readonly host_root: number
+    readonly host_first: number
+    readonly count: number
+  } | null
   readonly mounts: readonly PlannedMount[]
   /** Further files below /dev. */
   readonly devices: readonly string[]
@@ -125,9 +136,11 @@ export function planOf(
     host_gid: record.hostUid ?? null,
     inside_uid: INSIDE_ID,
     inside_gid: INSIDE_ID,
+    slots: slotsOf(record),
     mounts: [
       ...(hasWorkspace ? [] : [own('workspace', '/workspace')]),
       ...(needsOwnWorkdir(record.workdir, mounts) ? [own('workdir', record.workdir)] : []),
+      ...(needsSlotsBase(record, mounts) ? [own('slots', SLOTS_BASE)] : []),
       own('journal', INSIDE_JOURNAL),
       ...mounts,
     ],
@@ -135,6 +148,18 @@ export function planOf(
     cgroups: record.cgroups,
     probe: false,
   }
+}
+
+function slotsOf({ slotUids }: SandboxRecord): Plan['slots'] {
+  if (slotUids === undefined) return null
+  const { first, count } = slotUids
+  return { first: FIRST_SLOT_ID, host_root: first, host_first: first + 1, count: count - 1 }
+}
+
+/** True unless something else is to be seen there. */
+function needsSlotsBase(record: SandboxRecord, mounts: readonly PlannedMount[]): boolean {
+  if (record.slotUids === undefined) return false
+  return ![record.workdir, ...mounts.map((mount) => mount.target)].some((path) => isWithin(path, SLOTS_BASE))
 }
 
 export { INSIDE_JOURNAL }

@@ -12,6 +12,9 @@ export interface DaemonStart {
   readonly env: Readonly<Record<string, string>>
   readonly journalDirectory: string
   readonly ownPidNamespace: boolean
+  /** Whom commands run as, where the daemon is somebody else. */
+  readonly user?: string | undefined
+  readonly slotUids?: DaemonConfig['slotUids']
   readonly wrap?: readonly string[] | undefined
   readonly idleTimeoutMs?: number | undefined
   readonly atEnd?: readonly string[] | undefined
@@ -123,6 +126,8 @@ function configOf(facts: MachineFacts, record: SandboxRecord, daemon: DaemonStar
     sandboxId: record.id,
     runDirectory: `${sandboxDirectory(facts.stateDirectory, record.id)}/run`,
     workdir: record.workdir,
+    user: daemon.user,
+    slotUids: daemon.slotUids,
     // The mark by which what lost its sandbox is found again.
     env: { ...daemon.env, ANYPLACE_SANDBOX: record.id },
     inheritEnv: false,

@@ -25,6 +25,8 @@ export interface SandboxRecord {
   readonly python: string
   /** The unprivileged uid and gid that a sandbox of root's runs as on the machine. */
   readonly hostUid?: number
+  /** The uids (and gids) on the machine that are this sandbox's for its slots; the first is that of its own root. */
+  readonly slotUids?: { readonly first: number; readonly count: number }
   /** Control group directories by controller (`unified` for version 2). */
   readonly cgroups: Readonly<Record<string, string>>
 }

@@ -21,12 +21,18 @@ def main():
         try:
             os.mkdir(directory, 0o700)
             if given["own_user"]:
-                record["hostUid"] = free_uid(state)
-            for name, is_users in (("run", False), ("workspace", True), ("workdir", True), ("journal", True), ("tmp", True), ("home", True), ("root", False)):
+                more = given.get("more_uids") or 0
+                record["hostUid"] = free_uid(state, 1 + more)
+                if more:
+                    record["slotUids"] = {"first": record["hostUid"] + 1, "count": more}
+            for name, is_users in (("run", False), ("workspace", True), ("workdir", True), ("journal", True), ("tmp", True), ("home", True), ("root", False), ("slots", False)):
                 if name in given["directories"]:
                     os.mkdir(directory + "/" + name, 0o700)
                     if is_users and "hostUid" in record:
                         os.chown(directory + "/" + name, record["hostUid"], record["hostUid"])
+            if "slots" in given["directories"]:
+                os.chown(directory + "/slots", record["slotUids"]["first"], record["slotUids"]["first"])
+                os.chmod(directory + "/slots", 0o755)
             if "tmp" in given["directories"]:
                 os.chmod(directory + "/tmp", 0o1777)
             record["cgroups"] = make_cgroups(given, record, made)
@@ -75,15 +81,17 @@ def write(path, text):
     os.rename(temporary, path)
 
 
-def free_uid(state):
-    used = set()
+def free_uid(state, count):
+    """The first of so many in one piece that nobody has."""
+    taken = []
     for name in os.listdir(state + "/sandboxes"):
         try:
             with open("%s/sandboxes/%s/sandbox.json" % (state, name)) as file:
-                used.add(loads(file.read()).get("hostUid"))
+                other = loads(file.read())
         except (OSError, ValueError):
-            pass
-    taken = [(uid, uid) for uid in used if uid]
+            continue
+        if other.get("hostUid"):
+            taken.append((other["hostUid"], other["hostUid"] + (other.get("slotUids") or {"count": 0})["count"]))
     for path, width in (("/etc/passwd", 2), ("/etc/group", 2)):
         taken += [(int(fields[width]), int(fields[width])) for fields in lines_of(path) if len(fields) > width and fields[width].isdigit()]
     for path in ("/etc/subuid", "/etc/subgid"):
@@ -91,15 +99,19 @@ def free_uid(state):
     with open("/proc/self/uid_map") as file:
         mapped = [tuple(int(part) for part in line.split()) for line in file]
     # Inside a container the ids end earlier: then the highest there are.
-    if any(first <= FIRST_UID and LAST_UID < first + count for first, _, count in mapped):
+    if any(first <= FIRST_UID and LAST_UID < first + span for first, _, span in mapped):
         first, last = FIRST_UID, LAST_UID
     else:
-        first, _, count = max(mapped)
-        first, last = max(first, first + count - 4096, 20000), first + count - 2
+        first, _, span = max(mapped)
+        first, last = max(first, first + span - 4096, 20000), first + span - 2
+    last -= count - 1
     for _ in range(1000):
         uid = first + int.from_bytes(os.urandom(8), "big") % (last - first + 1) if last > first else 0
-        if uid and uid != 65534 and not any(low <= uid <= high for low, high in taken):
+        end = uid + count - 1
+        if uid and not uid <= 65534 <= end and not any(low <= end and uid <= high for low, high in taken):
             return uid
+    if count > 1:
+        raise Refused("slots", "there are no %d free unprivileged user ids in one piece on this machine" % count)
     raise Refused("user", "there is no free unprivileged user id on this machine")
 
 

@@ -23,9 +23,11 @@ export interface Reservation {
   readonly network: HostInfo['network']
   readonly workdir: string
   /** Made in the sandbox's directory. */
-  readonly directories: readonly ('run' | 'workspace' | 'workdir' | 'journal' | 'tmp' | 'home' | 'root')[]
+  readonly directories: readonly ('run' | 'workspace' | 'workdir' | 'journal' | 'tmp' | 'home' | 'root' | 'slots')[]
   /** Give it an unprivileged uid of its own, the owner of its directories. */
   readonly ownUser: boolean
+  /** Further uids of its own, in one piece; 0 for none. @default 0 */
+  readonly moreUids?: number | undefined
   /** Limits are enforced by control groups where they can be made. */
   readonly withLimits: boolean
 }
@@ -75,6 +77,7 @@ export async function reserve(
     record,
     directories: reservation.directories,
     own_user: reservation.ownUser,
+    more_uids: reservation.moreUids ?? 0,
     limits: reservation.withLimits ? { cpuLimit, memoryLimitMiB, pidsLimit } : {},
     pids_default: reservation.withLimits ? DEFAULTS.pidsLimit : null,
   })

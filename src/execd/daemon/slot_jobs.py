@@ -41,33 +41,35 @@ def mounts():
 
 
 def walk(skip, visit):
-    """visit(path, lstat, mount point) of everything in the sandbox that could be written, depth first, links not followed."""
+    """visit(path, lstat, mount point) of everything in the sandbox that could be written; links are not followed.
+
+    Each mount on its own: below a read-only one, and below a view of the kernel's, there may be one that can be written."""
     points = mounts()
-    todo = [(b"/", b"/")]
-    visit(b"/", os.lstat("/"), b"/")
-    while todo:
-        directory, point = todo.pop()
+    for point, (kind, read_only, _) in points.items():
+        if kind in VIEWS or read_only or point in skip:
+            continue
         try:
-            entries = list(os.scandir(directory))
+            visit(point, os.lstat(point), point)
         except OSError:
             continue
-        for entry in entries:
-            path = entry.path
-            if path in skip:
-                continue
-            here = point
-            if path in points:
-                kind, read_only, _ = points[path]
-                if kind in VIEWS or read_only:
-                    continue
-                here = path
+        todo = [point]
+        while todo:
+            directory = todo.pop()
             try:
-                found = entry.stat(follow_symlinks=False)
+                entries = list(os.scandir(directory))
             except OSError:
                 continue
-            visit(path, found, here)
-            if modes.S_ISDIR(found.st_mode):
-                todo.append((path, here))
+            for entry in entries:
+                path = entry.path
+                if path in skip or path in points:
+                    continue
+                try:
+                    found = entry.stat(follow_symlinks=False)
+                except OSError:
+                    continue
+                visit(path, found, point)
+                if modes.S_ISDIR(found.st_mode):
+                    todo.append(path)
 
 
 # -- closing places -------------------------------------------------------------------------------------------------------
@@ -80,6 +82,7 @@ def close_places(job):
     every slot is in, and which may not write, is closed to slots and stays open to everybody else.
     """
     gid = job["gid"]
+    mine = b"/sandboxes/%s/" % job["sandbox"].encode()
     closed, refused = [], []
     points = mounts()
     used = set()
@@ -95,8 +98,8 @@ def close_places(job):
                 return
         elif point != b"/":
             kind, _, root = points[point]
-            # A directory of the machine's: its modes are not ours to change.
-            if kind not in ("tmpfs", "mqueue") and root != b"/" and not root.endswith(b"/_data"):
+            # A directory of the machine's: its modes are not ours to change. A volume, or one made for this sandbox, is.
+            if kind not in ("tmpfs", "mqueue") and root != b"/" and not root.endswith(b"/_data") and mine not in root:
                 refused.append(path)
                 return
         others = mode & 0o007
@@ -183,6 +186,9 @@ def prepare_base(base):
         path = os.path.dirname(path)
     for path in reversed(missing):
         make_root_directory(path, 0o755)
+    mode = os.lstat(base).st_mode
+    if modes.S_ISDIR(mode) and mode & 0o011 != 0o011:
+        os.chmod(base, mode & 0o7777 | 0o011)  # the sandbox's own workdir, perhaps: slots must get through
     if os.path.realpath(base) != base:
         raise Refused("invalid-argument", "workspaceBase %s is or holds a link" % wire.quoted(base))
     inner = base + "/" + INSIDE

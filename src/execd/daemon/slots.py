@@ -272,7 +272,7 @@ class SlotTable:
                 self.make()
 
         try:
-            RootJob(self.daemon, {"work": "make", "slots": entries, "gid": self.warden, "taken": taken, "skip": skip}, made)
+            RootJob(self.daemon, {"work": "make", "sandbox": self.daemon.config["sandboxId"], "slots": entries, "gid": self.warden, "taken": taken, "skip": skip}, made)
         except OSError as error:
             made(None, wire.from_os_error(error))
 
