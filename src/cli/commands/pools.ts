@@ -184,9 +184,9 @@ export const poolsDownCommand = defineCommand({
   examples: [{ command: 'anyplace pools down', summary: 'the default pool' }],
   arguments: { profile: profileArgument },
   options: { ...jsonOption },
-  async run({ arguments: { profile }, reporter, api }) {
+  async run({ arguments: { profile }, io, reporter, api }) {
     const { poolDown } = await api()
-    const { removed, taken } = await poolDown({ ...given('profile', profile) })
+    const { removed, taken } = await poolDown({ ...given('profile', profile), signal: io.signal })
     await reporter.result({ removed, taken }, removed.map((name) => `${name}\n`).join(''))
     for (const name of taken) reporter.note(`${name} is held by a program that runs; it stays`)
     return taken.length > 0 ? EXIT_FAILURE : 0
