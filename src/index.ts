@@ -4,6 +4,28 @@ export { probe } from './nodes/probe/probe.ts'
 export type { ProbeOptions } from './nodes/probe/probe.ts'
 export { formatProbe } from './nodes/probe/format-probe.ts'
 export type { GpuReport, MigDevice, ProbeReport, ProgramReport, RuntimeReport } from './nodes/probe/probe-report.ts'
+export { createPool, createPoolManager } from './nodes/pools.ts'
+export type { PoolManagerOptions, PoolOptions } from './nodes/pools.ts'
+export { loadProfiles } from './pools/load-profiles.ts'
+export type { ProfileSources } from './pools/load-profiles.ts'
+export type { Pool } from './pools/pool.ts'
+export type { PoolManager, PoolManagerStatus } from './pools/pool-manager.ts'
+export type {
+  AcquireOptions,
+  CommonPoolOptions,
+  LeaseReference,
+  PoolEvent,
+  PoolStatus,
+  ProfileSummary,
+  ReleaseOptions,
+  SandboxStatus,
+  SecretResolver,
+} from './pools/pool-options.ts'
+export type { ExecuteBatchOptions, ExecuteRequest } from './pools/batch-runner.ts'
+export type { Lease } from './pools/lease.ts'
+export type { LoadedProfile, PoolProfile, ProfileInput, ResetStrategy, ValueOrigin } from './pools/profile.ts'
+export type { SlotState } from './pools/slot-state.ts'
+export type { ToolArguments, ToolMetadata, ToolName, ToolResult } from './pools/slot-tools.ts'
 export { Image } from './images/image.ts'
 export type { Sandbox, SandboxInfo } from './sandboxes/sandbox.ts'
 export type { AttachSandboxOptions } from './sandboxes/attach-sandbox.ts'
@@ -32,12 +54,19 @@ export type {
   Owner,
   Process,
   ProcessInfo,
+  ResetReport,
   RunOptions,
   RunResult,
   SandboxSpec,
   Session,
   SessionInfo,
   SessionPowers,
+  ShellResult,
+  Slot,
+  SlotIsolation,
+  SlotResult,
+  SlotShell,
+  Slots,
   SpawnOptions,
   Stats,
   TreeOptions,
