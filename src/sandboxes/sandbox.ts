@@ -26,6 +26,7 @@ import type { Forward, ForwardOptions } from './forward.ts'
 import type { Link } from './link.ts'
 import { LinkedSession } from './linked-session.ts'
 import { Redactor } from './redactor.ts'
+import { Sync } from './sync/sync.ts'
 
 /** All that is known of a sandbox: from its platform and from its exec daemon. `expiresAt` is the true end. */
 export type SandboxInfo = HostInfo & Omit<SessionInfo, 'expiresAt'>
@@ -58,6 +59,8 @@ export class Sandbox implements AsyncDisposable {
   readonly slots: Slots | undefined
   /** Results under one root (the workdir), with checksums; nothing outside it is reached. */
   readonly artifacts: Artifacts
+  /** Trees made alike in either direction, moving only what differs. */
+  readonly sync: Sync
   readonly #host: Host
   readonly #link: Link
   readonly #redactor: Redactor
@@ -79,6 +82,7 @@ export class Sandbox implements AsyncDisposable {
     this.files = this.session.files
     this.slots = this.session.slots
     this.artifacts = new Artifacts(this.files, this.workdir)
+    this.sync = new Sync(this.files)
   }
 
   /**

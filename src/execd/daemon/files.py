@@ -123,28 +123,13 @@ def do_stat(job, _source, _target):
 
 def do_list(job, _source, target):
     root = job["path"]
+    if target >= 0:
+        return list_to(target, root, job["recursive"], job["maxEntries"])
     found = []
     unreadable = []
-    todo = [(root, b"")]
-    while todo:
-        directory, prefix = todo.pop()
-        try:
-            entries = list(os.scandir(directory))
-        except PermissionError:
-            if not prefix:
-                raise
-            unreadable.append(prefix[:-1])
-            continue
-        for entry in entries:
-            name = prefix + entry.name
-            found.append((name, entry.path))
-            if job["recursive"] and entry.is_dir(follow_symlinks=False):
-                todo.append((entry.path, name + b"/"))
+    for entry, name in walk(root, job["recursive"], unreadable):
+        found.append((name, entry.path))
     found.sort()
-    more = [wire.to_text(name) for name in unreadable[:100]]
-    if target >= 0:
-        list_to(target, found[: job["maxEntries"]])
-        return {"total": len(found), "unreadable": more}
     entries = []
     for name, path in found[: job["maxEntries"]]:
         try:
@@ -153,31 +138,51 @@ def do_list(job, _source, target):
         except FileNotFoundError:
             continue
         entries.append(info(name, stat, link))
-    return {"entries": entries, "total": len(found), "unreadable": more}
+    return {"entries": entries, "total": len(found), "unreadable": unreadable}
 
 
-def list_to(target, found):
-    """One JSON array a line: path, type, size, mode, milliseconds, uid, gid and a link's target. Far shorter than objects."""
-    kinds = {modes.S_IFREG: "f", modes.S_IFDIR: "d", modes.S_IFLNK: "l"}
-    lines = []
-    size = 0
-    for name, path in found:
+def walk(root, recursive, unreadable):
+    todo = [(root, b"")]
+    while todo:
+        directory, prefix = todo.pop()
         try:
-            stat = os.lstat(path)
+            entries = list(os.scandir(directory))
+        except PermissionError:
+            if not prefix:
+                raise
+            if len(unreadable) < 100:
+                unreadable.append(wire.to_text(prefix[:-1]))
+            continue
+        for entry in entries:
+            name = prefix + entry.name
+            yield entry, name
+            if recursive and entry.is_dir(follow_symlinks=False):
+                todo.append((entry.path, name + b"/"))
+
+
+KINDS = {modes.S_IFREG: "f", modes.S_IFDIR: "d", modes.S_IFLNK: "l"}
+
+
+def list_to(target, root, recursive, most):
+    """One JSON array a line: path, type, size, mode, milliseconds, uid, gid and a link's target. Far shorter than objects."""
+    unreadable = []
+    found = []
+    for entry, name in walk(root, recursive, unreadable):
+        try:
+            stat = entry.stat(follow_symlinks=False)
             mode = stat.st_mode
-            record = [wire.to_text(name), kinds.get(modes.S_IFMT(mode), "o"), stat.st_size, mode & 0o7777, stat.st_mtime_ns / 1e6, stat.st_uid, stat.st_gid]
-            if record[1] == "l":
-                record.append(wire.to_text(os.readlink(path)))
+            kind = KINDS.get(modes.S_IFMT(mode), "o")
+            more = ',"%s",%d,%d,%r,%d,%d' % (kind, stat.st_size, mode & 0o7777, stat.st_mtime_ns / 1e6, stat.st_uid, stat.st_gid)
+            if kind == "l":
+                more += "," + wire.dumps(wire.to_text(os.readlink(entry.path))).decode()
         except FileNotFoundError:
             continue
-        lines.append(wire.dumps(record))
-        size += len(lines[-1])
-        if size > 60000:
-            tar.write_all(target, b"\n".join(lines) + b"\n")
-            lines = []
-            size = 0
-    if lines:
-        tar.write_all(target, b"\n".join(lines) + b"\n")
+        found.append((name, more))
+    found.sort()
+    for at in range(0, min(len(found), most), 500):
+        lines = [b"[" + wire.dumps(wire.to_text(name)) + more.encode() + b"]\n" for name, more in found[at : min(at + 500, most)]]
+        tar.write_all(target, b"".join(lines))
+    return {"total": len(found), "unreadable": unreadable}
 
 
 def do_read(job, _source, target):
