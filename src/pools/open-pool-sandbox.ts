@@ -49,10 +49,14 @@ export async function openPoolSandbox(
   try {
     const { slots } = box
     if (slots === undefined) {
-      throw new AnyplaceError('unsupported', `Sandbox ${box.name} cannot hold slots: it has no exec daemon as root.`, {
-        field: 'image',
-        hint: 'use an image with Python 3.9 or later whose user is root',
-      })
+      throw new AnyplaceError(
+        'unsupported',
+        `Sandbox ${box.name} cannot hold slots: its exec daemon cannot switch users.`,
+        {
+          field: 'slots',
+          hint: 'use an image with Python 3.9 or later whose user is root, or the namespace engine as root',
+        },
+      )
     }
     const { createdAt, expiresAt } = await box.info(options)
     const expiresAtMs = expiresAt.getTime()
@@ -112,7 +116,8 @@ async function openWithImage(
   try {
     return await source.open(request)
   } catch (error) {
-    const isImage = AnyplaceError.is(error, 'unsupported') && error.field === 'image'
+    // A conflict too: the running one may have been opened without.
+    const isImage = AnyplaceError.is(error) && ['unsupported', 'conflict'].includes(error.code) && error.field === 'image'
     if (!isImage || loaded.origins.image.kind !== 'default') throw error
     const { image: _, ...rest } = request
     return source.open(rest)
@@ -124,6 +129,7 @@ function requestOf(factory: SandboxFactory, name: string, options: CallOptions):
   return {
     name,
     image: profile.image,
+    slots: profile.slotsPerSandbox * 2,
     cpu: profile.cpu,
     memoryMiB: profile.memoryMiB,
     timeoutMs: profile.maxLifetimeMs,

@@ -33,7 +33,8 @@ export class PoolSandbox {
   readonly #known = new Map<string, Slot>()
   /** Uids that were tried: in use, or taken. */
   readonly #unusable = new Set<number>()
-  #ownUids: boolean | undefined
+  /** The sandbox's own uids; without, it needs units that no other sandbox has. */
+  #ownRange: { readonly first: number; readonly count: number } | undefined
   /** Leases now, by the slot's name; the lease book keeps them and counts. */
   readonly leases = new Map<string, Lease>()
   held = 0
@@ -87,7 +88,7 @@ export class PoolSandbox {
         { field: 'isolation', hint: isolation === 'namespace' ? 'ask for isolation "user"' : 'choose another engine' },
       )
     }
-    this.#ownUids = info.hasOwnUids
+    this.#ownRange = info.hasOwnUids ? info.uids : undefined
     const found = await this.slots.list(options)
     for (const slot of found) this.#known.set(slot.name, slot)
     const missing: string[] = []
@@ -116,7 +117,8 @@ export class PoolSandbox {
     const uid = this.#known.get(name)?.uid
     await this.slots.remove(name, options)
     this.#known.delete(name)
-    if (!this.#ownUids) await this.#takeUids(this.#known.size + 1, (await this.slots.info(options)).uids, uid)
+    if (this.#ownRange === undefined)
+      await this.#takeUids(this.#known.size + 1, (await this.slots.info(options)).uids, uid)
     return this.#make(`s${index}r${newId().slice(0, 6)}`, options, uid)
   }
 
@@ -147,8 +149,10 @@ export class PoolSandbox {
   #freeUids(except?: number): number[] {
     const used = new Set([...this.#known.values()].map(({ uid }) => uid))
     if (except !== undefined) used.add(except)
-    return this.claim.record.uidUnits
-      .flatMap((first) => Array.from({ length: UNIT_SIZE }, (_, index) => first + index))
+    const own = this.#ownRange
+    const ranges = own === undefined ? this.claim.record.uidUnits.map((first) => ({ first, count: UNIT_SIZE })) : [own]
+    return ranges
+      .flatMap(({ first, count }) => Array.from({ length: count }, (_, index) => first + index))
       .filter((uid) => !used.has(uid) && !this.#unusable.has(uid))
   }
 
@@ -167,7 +171,6 @@ export class PoolSandbox {
       workspaceBase,
       ...(template === undefined ? {} : { template }),
     }
-    if (this.#ownUids) return this.#keep(await this.slots.create(request, options))
     for (;;) {
       const uid = this.#freeUids(except)[0]
       if (uid === undefined) {

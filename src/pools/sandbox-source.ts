@@ -29,6 +29,8 @@ export interface PooledSandboxRequest extends CallOptions {
   readonly env?: Readonly<Record<string, string>>
   readonly secrets?: Readonly<Record<string, string>>
   readonly network?: boolean
+  /** How many slots it may hold, replacements for quarantined ones included. */
+  readonly slots: number
   readonly timeoutMs: number
   readonly maxLifetimeMs: number
   readonly labels: Readonly<Record<string, string>>

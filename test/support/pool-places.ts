@@ -15,11 +15,10 @@ export async function poolPlaces(): Promise<readonly PoolPlace[]> {
   const places: PoolPlace[] = []
   for (const { name, on } of await chaosTargets()) {
     if (name === 'direct') continue
-    const box = await open({ on, timeoutMs: 60_000 })
-    const canHoldSlots = box.slots !== undefined
-    await box.close()
-    if (!canHoldSlots) {
-      process.stderr.write(`pools: ${name} cannot hold slots here\n`)
+    try {
+      await (await open({ on, slots: 1, timeoutMs: 60_000 })).close()
+    } catch (error) {
+      process.stderr.write(`pools: ${name} cannot hold slots here: ${String(error)}\n`)
       continue
     }
     const image: ProfileInput = name === 'namespace' ? {} : { image: 'python:3.12-slim' }
