@@ -1,29 +1,49 @@
+import type * as copies from '../nodes/keys/copy-key.ts'
+import type * as hosts from '../nodes/hosts/hosts.ts'
+import type * as keys from '../nodes/keys/keys.ts'
 import type * as nodes from '../nodes/open.ts'
-import type * as pools from '../nodes/standing-pools.ts'
 import type * as probes from '../nodes/probe/probe.ts'
+import type * as registry from '../nodes/registry/nodes.ts'
+import type * as pools from '../nodes/standing-pools.ts'
+import type * as tests from '../nodes/registry/test-node.ts'
 
 /** What the command line calls of the library. */
 export type CliApi = Pick<typeof nodes, 'open' | 'attach' | 'list' | 'gc' | 'remove' | 'doctor'> &
   Pick<typeof probes, 'probe'> &
-  PoolsApi
-
-/** Pools that outlive the command. */
-export type PoolsApi = Pick<typeof pools, 'poolUp' | 'poolDown' | 'poolsStanding' | 'withStandingPool' | 'poolProfiles'>
+  Pick<typeof keys, 'generateKey' | 'addKey' | 'listKeys' | 'getKey' | 'removeKey'> &
+  Pick<typeof copies, 'copyKey'> &
+  Pick<typeof hosts, 'trustHost' | 'listHosts' | 'untrustHost'> &
+  Pick<typeof registry, 'addNode' | 'listNodes' | 'getNode' | 'setDefaultNode' | 'removeNode'> &
+  Pick<typeof tests, 'testNode'> &
+  Pick<typeof pools, 'poolUp' | 'poolDown' | 'poolsStanding' | 'poolProfiles' | 'withStandingPool'>
 
 export type CliSandbox = Awaited<ReturnType<CliApi['attach']>>
 
-/** Imported when a command runs, never for help or completion. */
+/** Imported when a command runs, never for help or completion; what few commands need, when it is called. */
 export async function loadApi(): Promise<CliApi> {
-  const [nodes, { probe }] = await Promise.all([import('../nodes/open.ts'), import('../nodes/probe/probe.ts')])
-  // Many files, so loaded by the verbs that need them only.
-  const pools = () => import('../nodes/standing-pools.ts')
+  const nodes = await import('../nodes/open.ts')
   return {
     ...nodes,
-    probe,
-    poolUp: async (options) => (await pools()).poolUp(options),
-    poolDown: async (options) => (await pools()).poolDown(options),
-    poolsStanding: async () => (await pools()).poolsStanding(),
-    poolProfiles: async (options) => (await pools()).poolProfiles(options),
-    withStandingPool: async (options, work) => (await pools()).withStandingPool(options, work),
+    probe: async (...given) => (await import('../nodes/probe/probe.ts')).probe(...given),
+    generateKey: async (...given) => (await import('../nodes/keys/keys.ts')).generateKey(...given),
+    addKey: async (...given) => (await import('../nodes/keys/keys.ts')).addKey(...given),
+    listKeys: async (...given) => (await import('../nodes/keys/keys.ts')).listKeys(...given),
+    getKey: async (...given) => (await import('../nodes/keys/keys.ts')).getKey(...given),
+    removeKey: async (...given) => (await import('../nodes/keys/keys.ts')).removeKey(...given),
+    copyKey: async (...given) => (await import('../nodes/keys/copy-key.ts')).copyKey(...given),
+    trustHost: async (...given) => (await import('../nodes/hosts/hosts.ts')).trustHost(...given),
+    listHosts: async (...given) => (await import('../nodes/hosts/hosts.ts')).listHosts(...given),
+    untrustHost: async (...given) => (await import('../nodes/hosts/hosts.ts')).untrustHost(...given),
+    addNode: async (...given) => (await import('../nodes/registry/nodes.ts')).addNode(...given),
+    listNodes: async (...given) => (await import('../nodes/registry/nodes.ts')).listNodes(...given),
+    getNode: async (...given) => (await import('../nodes/registry/nodes.ts')).getNode(...given),
+    setDefaultNode: async (...given) => (await import('../nodes/registry/nodes.ts')).setDefaultNode(...given),
+    removeNode: async (...given) => (await import('../nodes/registry/nodes.ts')).removeNode(...given),
+    testNode: async (...given) => (await import('../nodes/registry/test-node.ts')).testNode(...given),
+    poolUp: async (...given) => (await import('../nodes/standing-pools.ts')).poolUp(...given),
+    poolDown: async (...given) => (await import('../nodes/standing-pools.ts')).poolDown(...given),
+    poolsStanding: async (...given) => (await import('../nodes/standing-pools.ts')).poolsStanding(...given),
+    poolProfiles: async (...given) => (await import('../nodes/standing-pools.ts')).poolProfiles(...given),
+    withStandingPool: async (...given) => (await import('../nodes/standing-pools.ts')).withStandingPool(...given),
   }
 }

@@ -1,10 +1,12 @@
 import { CommanderError } from 'commander'
-import { addCommand, addHead, newProgram } from './program.ts'
-import type { AnyCommand, OptionDefinition, ParseValue, ValueSource } from './command.ts'
+import type { Command } from 'commander'
+import { addCommand, addGroup, addHead, newProgram } from './program.ts'
+import type { AnyCommand, CommandHead, OptionDefinition, ParseValue, ValueSource } from './command.ts'
 import { optionName } from './command.ts'
 import { usageError } from './usage-error.ts'
 import { ValueFault } from './value-fault.ts'
-import { allHeads, loadCommand } from './verbs.ts'
+import { groupNamed, headsOf, topHeads } from './verb-heads.ts'
+import { loadCommand, verbLength } from './verbs.ts'
 import { checkWords, splitWords } from './word-scan.ts'
 
 export type ParsedLine =
@@ -30,29 +32,35 @@ export interface ParseContext extends ValueSource {
  */
 export async function parseCommandLine(given: readonly string[], context: ParseContext): Promise<ParsedLine> {
   // `help VERB` is `VERB --help`.
-  const words = given[0] === 'help' ? [...given.slice(1, 2), '--help'] : given
-  const verb = await loadCommand(words[0])
-  const split = splitWords(words.slice(1))
+  const words = given[0] === 'help' ? [...given.slice(1, groupNamed(given[1]) ? 3 : 2), '--help'] : given
+  const name = words.slice(0, verbLength(words))
+  const verb = await loadCommand(name.join(' '))
+  const group = groupNamed(words[0])
+  const split = splitWords(words.slice(name.length))
   if (verb !== undefined) checkWords(verb, split)
 
   const written: string[] = []
   let found: { positional: readonly unknown[]; values: Readonly<Record<string, unknown>> } | undefined
   const program = newProgram(context.version, context.width, (text) => written.push(text))
-  for (const head of allHeads) {
-    if (head.name !== verb?.name) addHead(program, head)
-    else addCommand(program, verb, (positional, values) => void (found = { positional, values }))
+  const add = (parent: Command, head: CommandHead): void => {
+    if (head.name !== verb?.name) addHead(parent, head)
+    else addCommand(parent, verb, (positional, values) => void (found = { positional, values }))
   }
-  let own = words.length === 0 ? ['--help'] : words
-  if (verb?.takesCommand) own = [verb.name, ...split.own]
-  // Also with --help behind it, an unknown verb is a mistake.
-  else if (verb === undefined && words[0]?.startsWith('-') === false) own = words.slice(0, 1)
+  for (const head of topHeads()) {
+    if (head.name !== group?.name) add(program, head)
+    else {
+      const parent = addGroup(program, head)
+      for (const inner of headsOf(head.name)) add(parent, inner)
+    }
+  }
+  const own = verb === undefined ? unknownWords(words, group) : verb.takesCommand ? [...name, ...split.own] : words
   try {
     program.parse(own, { from: 'user' })
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error
     if (error.exitCode === 0 || error.code === 'commander.help') return { kind: 'text', text: written.join('') }
     const { inOurWords } = await import('./parser-complaint.ts')
-    throw await inOurWords(error, verb, words)
+    throw await inOurWords(error, verb, words, group?.name)
   }
   if (found === undefined || verb === undefined) return { kind: 'text', text: written.join('') }
   return {
@@ -62,6 +70,14 @@ export async function parseCommandLine(given: readonly string[], context: ParseC
     options: parseOptions(verb, found.values, context),
     argv: commandWords(verb, split.behind),
   }
+}
+
+/** What the parser is given when the words name no verb: a question for help, or no more than what shows the mistake. */
+function unknownWords(words: readonly string[], group: CommandHead | undefined): readonly string[] {
+  const known = group === undefined ? 0 : 1
+  if (words.length === known) return [...words, '--help']
+  // Also with --help behind it, an unknown verb is a mistake.
+  return words[known]?.startsWith('-') ? words : words.slice(0, known + 1)
 }
 
 function commandWords(command: AnyCommand, behind: readonly string[] | undefined): readonly string[] {

@@ -11,15 +11,20 @@ export async function inOurWords(
   error: CommanderError,
   verb: AnyCommand | undefined,
   words: readonly string[],
+  group: string | undefined,
 ): Promise<AnyplaceError> {
   const [first = '', suggestion] = error.message.replace(/^error: /, '').split('\n')
-  const help = verb === undefined ? 'anyplace --help' : `anyplace ${verb.name} --help`
+  const prefix = verb?.name ?? group
+  const help = prefix === undefined ? 'anyplace --help' : `anyplace ${prefix} --help`
   const meant = /Did you mean (?:one of )?(.+?)\?\)?$/.exec(suggestion ?? '')?.[1]
   const hint = meant === undefined ? `see: ${help}` : `did you mean ${meant}? see: ${help}`
   const quoted = /'([^']*)'/.exec(first)?.[1] ?? ''
   switch (error.code) {
     case 'commander.unknownCommand':
-      return usageError(`There is no verb ${JSON.stringify(quoted)}.`, hint)
+      return usageError(
+        `There is no verb ${JSON.stringify(group === undefined ? quoted : `${group} ${quoted}`)}.`,
+        hint,
+      )
     case 'commander.unknownOption': {
       const name = quoted.split('=')[0] ?? quoted
       const elsewhere = verb?.otherOptions?.[name.replace(/^--/, '')]
@@ -33,6 +38,7 @@ export async function inOurWords(
         )
       }
       const commands = await loadCommands()
+      if (group !== undefined) return usageError(`anyplace ${group} has no option ${name}.`, hint)
       const isOfVerbs = commands.some(({ options }) =>
         Object.keys(options).some((key) => `--${optionName(key)}` === name),
       )

@@ -46,10 +46,24 @@ function exitCodeLines(): string {
 /** Adds a verb of which only the list of verbs is needed. */
 export function addHead(program: Command, head: CommandHead): Command {
   return program
-    .command(head.name)
+    .command(head.name.slice(head.name.lastIndexOf(' ') + 1))
     .summary(head.summary)
     .usage(`[options] ${head.usage}`.trim())
     .helpGroup(`${head.group}:`)
+}
+
+/** Adds a group, which has no other purpose than its verbs. */
+export function addGroup(program: Command, head: CommandHead): Command {
+  return program
+    .command(head.name)
+    .description(`${capital(head.summary)}.`)
+    .usage('VERB [options]')
+    .helpOption('-h, --help', 'show this help')
+    .helpCommand(false)
+    .addHelpText(
+      'after',
+      `\nEach verb has its own help with examples: anyplace ${head.name} ${head.usage.split('|')[0]} --help\n`,
+    )
 }
 
 /** Adds a whole verb. `found` is called instead of running it. */

@@ -15,7 +15,7 @@ export function cliReference(commands: readonly AnyCommand[]): string {
         const rows = commands.filter((command) => command.group === group)
         return table(
           [group, ''],
-          rows.map(({ name, summary }) => [`[\`${name}\`](#${name})`, summary]),
+          rows.map(({ name, summary }) => [`[\`${name}\`](#${name.replaceAll(' ', '-')})`, summary]),
         )
       }),
       '## Exit codes',

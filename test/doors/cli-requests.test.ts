@@ -18,17 +18,46 @@ function recorder(): { readonly api: CliApi; readonly calls: unknown[][] } {
       remove: (name, options) => note('remove', [name, withoutCallbacks(options)]),
       gc: (options) => note('gc', withoutCallbacks(options)),
       doctor: (options) => note('doctor', withoutCallbacks(options)),
+      poolUp: (options) => note('poolUp', withoutCallbacks(options)),
+      poolDown: (options) => note('poolDown', withoutCallbacks(options)),
+      poolsStanding: () => note('poolsStanding', {}),
+      poolProfiles: (options) => note('poolProfiles', { ...options, env: undefined }),
+      withStandingPool: (options) => note('withStandingPool', options),
       probe: (options) => note('probe', withoutCallbacks(options)),
       // oxlint-disable-next-line require-yield -- it fails before its first item
       list: async function* (options) {
         await note('list', withoutCallbacks(options))
       },
+      generateKey: (name, options) => note('generateKey', [name, options]),
+      addKey: (name, options) => note('addKey', [name, options]),
+      listKeys: () => note('listKeys', []),
+      getKey: (name) => note('getKey', [name]),
+      removeKey: (name) => note('removeKey', [name]),
+      copyKey: (name, host, options) => note('copyKey', [name, host, withoutCallbacks(options)]),
+      trustHost: (host, { confirm, ...options } = {}) =>
+        note('trustHost', [host, { ...withoutCallbacks(options), confirms: confirm !== undefined }]),
+      listHosts: () => note('listHosts', []),
+      untrustHost: (host, options) => note('untrustHost', [host, withoutCallbacks(options)]),
+      addNode: (name, config, options) => note('addNode', [name, config, options]),
+      listNodes: () => note('listNodes', []),
+      getNode: (name) => note('getNode', [name]),
+      setDefaultNode: (name) => note('setDefaultNode', [name]),
+      removeNode: (name) => note('removeNode', [name]),
+      testNode: (name, options) => note('testNode', [name, withoutCallbacks(options)]),
     },
   }
 }
 
 function withoutCallbacks(options: object | undefined): object {
-  const { signal, onProgress: _, ...rest } = { signal: undefined, onProgress: undefined, ...options }
+  const {
+    signal,
+    onProgress: _,
+    onStep: __,
+    ...rest
+  } = {
+    ...{ signal: undefined, onProgress: undefined, onStep: undefined },
+    ...options,
+  }
   expect(signal).toBeInstanceOf(AbortSignal)
   return rest
 }
@@ -237,5 +266,54 @@ describe('probe', () => {
       'probe',
       { on: 'local', workspace: '~/w', timeoutMs: 5000 },
     ])
+  })
+})
+
+describe('what nodes, keys and hosts ask the library for', () => {
+  test.each<[line: string, call: unknown]>([
+    ['keys generate work', ['generateKey', ['work', {}]]],
+    ['keys generate work --type rsa --comment me', ['generateKey', ['work', { type: 'rsa', comment: 'me' }]]],
+    ['keys list', ['listKeys', []]],
+    ['keys show work', ['getKey', ['work']]],
+    ['keys rm work', ['removeKey', ['work']]],
+    ['keys copy-id work box', ['copyKey', ['work', 'box', {}]]],
+    [
+      'keys copy-id work box --with old --password-env TOKEN',
+      ['copyKey', ['work', 'box', { with: 'old', password: 'hunter2' }]],
+    ],
+    ['keys copy-id work box --identity id', ['copyKey', ['work', 'box', { identityFile: '/here/id' }]]],
+    ['hosts trust box', ['trustHost', ['box', { confirms: false }]]],
+    ['hosts trust box -y', ['trustHost', ['box', { confirms: true }]]],
+    ['hosts trust box --fingerprint SHA256:x', ['trustHost', ['box', { fingerprint: 'SHA256:x', confirms: false }]]],
+    ['hosts list', ['listHosts', []]],
+    ['hosts rm box', ['untrustHost', ['box', {}]]],
+    ['nodes add lab', ['addNode', ['lab', { type: 'local', workspace: '/here' }, { isDefault: false }]]],
+    [
+      'nodes add lab --engine docker --workspace w',
+      ['addNode', ['lab', { type: 'local', engine: 'docker', workspace: '/here/w' }, { isDefault: false }]],
+    ],
+    ['nodes add box --host h --default', ['addNode', ['box', { type: 'ssh', host: 'h' }, { isDefault: true }]]],
+    [
+      'nodes add box --host h --port 2222 --user ann --key k -i id -J a,b -J c --workspace ~/w --engine direct --accept-new-host-key --ssh-config c --connect-timeout 5s --idle-close 1m',
+      [
+        'addNode',
+        [
+          'box',
+          {
+            ...{ type: 'ssh', host: 'h', port: 2222, username: 'ann', key: 'k', identityFile: '/here/id' },
+            ...{ jumpHosts: ['a', 'b', 'c'], workspace: '~/w', engine: 'direct', acceptNewHostKey: true },
+            ...{ configFile: '/here/c', connectTimeoutMs: 5000, idleCloseMs: 60_000 },
+          },
+          { isDefault: false },
+        ],
+      ],
+    ],
+    ['nodes list', ['listNodes', []]],
+    ['nodes show box', ['getNode', ['box']]],
+    ['nodes test box', ['testNode', ['box', {}]]],
+    ['nodes default box', ['setDefaultNode', ['box']]],
+    ['nodes rm box', ['removeNode', ['box']]],
+  ])('%s', async (line, call) => {
+    expect(await requested(line.split(' '))).toEqual(call)
   })
 })

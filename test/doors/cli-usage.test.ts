@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { headsOf, topHeads, verbGroups } from '../../src/cli/verb-heads.ts'
 import { loadCommands } from '../../src/cli/verbs.ts'
 import { callCli } from '../support/call-cli.ts'
 
@@ -24,21 +25,38 @@ describe('help', () => {
     )
     expect(alone).toMatchObject({ code: 0, err: '' })
     for (const other of others) expect(other).toEqual(alone)
-    for (const { name, summary } of commands)
+    for (const { name, summary } of topHeads())
       expect(alone?.out).toMatch(new RegExp(`\\n  ${name} .*${summary.slice(0, 12)}`))
     expect(alone?.out.indexOf('\nRun:')).toBeLessThan(alone?.out.indexOf('\nSetup:') ?? 0)
     expect(alone?.out).toContain('125    anyplace itself failed')
   })
 
   test.each(commands.map((command) => [command.name, command] as const))('%s has its own', async (name, command) => {
-    const help = await callCli([name, '--help'], { api })
+    const words = name.split(' ')
+    const help = await callCli([...words, '--help'], { api })
     expect(help).toMatchObject({ code: 0, err: '' })
     expect(help.out).toContain(`Usage: anyplace ${name} [options]${command.usage ? ` ${command.usage}` : ''}\n`)
     expect(command.examples.length).toBeGreaterThan(0)
     for (const example of command.examples) expect(help.out).toContain(example.command)
     expect(help.out).toContain('--json')
-    expect(await callCli(['help', name], { api })).toEqual(help)
-    if (command.takesCommand) expect(await callCli([name, '-h', '--', 'ls'], { api })).toEqual(help)
+    expect(await callCli(['help', ...words], { api })).toEqual(help)
+    if (command.takesCommand) expect(await callCli([...words, '-h', '--', 'ls'], { api })).toEqual(help)
+  })
+
+  test.each(Object.keys(verbGroups))('the group %s lists its verbs', async (group) => {
+    const help = await callCli([group], { api })
+    expect(help).toMatchObject({ code: 0, err: '' })
+    for (const words of [
+      ['help', group],
+      [group, '--help'],
+      [group, '-h'],
+    ]) {
+      expect(await callCli(words, { api })).toEqual(help)
+    }
+    expect(headsOf(group).length).toBeGreaterThan(1)
+    for (const { name, summary } of headsOf(group)) {
+      expect(help.out).toMatch(new RegExp(`\\n  ${name.slice(group.length + 1)} .*${summary.slice(0, 12)}`))
+    }
   })
 
   test.each(commands.map((command) => [command.name, command] as const))(
@@ -121,6 +139,23 @@ const MISTAKES: readonly (readonly [line: readonly string[], message: string, hi
   [['cp', '-', 'x:a'], 'cp does not read stdin', 'anyplace exec -i'],
   [['completion'], 'needs SHELL', 'for example: anyplace completion bash'],
   [['completion', 'tcsh'], 'SHELL is one of bash, zsh, fish (got "tcsh")', 'anyplace completion bash'],
+  [['keys', 'lst'], 'no verb "keys lst"', 'did you mean list?'],
+  [['keys', 'zzz', '--help'], 'no verb "keys zzz"', 'anyplace keys --help'],
+  [['help', 'keys', 'zzz'], 'no verb "keys zzz"', 'anyplace keys --help'],
+  [['keys', '--zzz'], 'keys has no option --zzz', 'anyplace keys --help'],
+  [['keys', 'generate'], 'keys generate needs NAME', 'for example: anyplace keys generate'],
+  [['keys', 'generate', 'a', '--type', 'dsa'], '--type: "dsa"', '--type ed25519'],
+  [['keys', 'add', 'a', 'f', '--passphrase', 'x'], 'no option --passphrase', 'others can read arguments'],
+  [['keys', 'add', 'a', 'f', '--passphrase-env', 'X', '--passphrase-file', 'f'], 'both given', 'keep one'],
+  [['keys', 'add', 'a', 'f', '--passphrase-env', 'UNSET'], '"UNSET" is not set', 'export UNSET'],
+  [['keys', 'copy-id', 'a', 'h', '--password', 'x'], 'no option --password', 'others can read arguments'],
+  [['keys', 'copy-id', 'a', 'h', '-p'], 'A terminal is needed', '--password-env'],
+  [['keys', 'rm', 'a', '--force'], 'no option --force', 'remove the node'],
+  [['hosts', 'trust'], 'needs HOST', 'for example: anyplace hosts trust'],
+  [['hosts', 'trust', 'h', '--yes', '--fingerprint', 'x'], 'both given', 'keep --fingerprint'],
+  [['nodes', 'add', 'a', '--port', '0'], '--port: "0"', '--port 22'],
+  [['nodes', 'add', 'a', '--key', 'k'], 'has no key', '--host HOST'],
+  [['nodes', 'add', 'a', '--password', 'k'], 'no option --password', 'copy-id'],
   [['shell', 'box'], 'A terminal is needed, but stdin is not one', 'anyplace exec'],
   [['run', '-t', '--', 'top'], 'A terminal is needed', 'anyplace exec'],
   [['exec', '-it', 'box', '--', 'top'], 'A terminal is needed', 'anyplace exec'],
@@ -140,11 +175,13 @@ describe('mistakes', () => {
     expect(second).toContain(hint)
   })
 
-  test.each(MISTAKES.filter(([words]) => commands.some(({ name }) => name === words[0])))(
+  const lengthOf = (words: readonly string[]): number =>
+    [1, 2].find((count) => commands.some(({ name }) => name === words.slice(0, count).join(' '))) ?? 0
+  test.each(MISTAKES.filter(([words]) => lengthOf(words) > 0))(
     '%j with --json is one object on stdout',
     async (words, message) => {
-      const [verb = '', ...rest] = words
-      const call = await callCli([verb, '--json', ...rest], { api })
+      const length = lengthOf(words)
+      const call = await callCli([...words.slice(0, length), '--json', ...words.slice(length)], { api })
       expect(call.code).toBe(125)
       expect(call.err).toBe('')
       expect(call.out.endsWith('\n')).toBe(true)
