@@ -63,6 +63,7 @@ const MODULES = [
   'slot_jobs',
   'slot_batch',
   'slot_keeper',
+  'slot_place',
   'tar',
   'stats',
 ] as const

@@ -26,8 +26,8 @@ ETC_DIRECTORIES = (
     "ld.so.conf.d alternatives ssl/certs ca-certificates pki/tls/certs pki/ca-trust crypto-policies fonts terminfo"
     " python3 python3.9 python3.10 python3.11 python3.12 python3.13 python3.14 perl"
 ).split()
-# CHOWN, DAC_OVERRIDE, FOWNER, KILL, SETGID, SETUID: of the exec daemon of a sandbox with slots, over its own users only
-SLOT_RIGHTS = 1 << 0 | 1 << 1 | 1 << 3 | 1 << 5 | 1 << 6 | 1 << 7
+# CHOWN, DAC_OVERRIDE, FOWNER, KILL, SETGID, SETUID, and SYS_ADMIN for a slot's own view: of the exec daemon of a sandbox with slots, over its own users only
+SLOT_RIGHTS = 1 << 0 | 1 << 1 | 1 << 3 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 21
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 
 libc = ctypes.CDLL(None, use_errno=True)

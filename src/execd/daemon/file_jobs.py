@@ -39,7 +39,7 @@ class FileJob:
         if not path:
             raise Refused("invalid-argument", "the path is empty")
         job = {name: value for name, value in message.items() if name not in ("op", "input", "output", "path", "slot")}
-        job["path"] = os.path.join(os.fsencode(base), path)
+        job["path"] = os.path.join(os.fsencode(base), path) if slot is None else slot.path(path)
         job["shown"] = message["path"]
         job["exclude"] = [wire.to_bytes(name, "exclude") for name in message.get("exclude") or ()]
         switch = (user.uid, user.gid, list(user.groups)) if user.switch else None

@@ -15,6 +15,7 @@ CHUNK = 1 << 20
 
 def helper(sock):
     """Never returns. A job and its descriptors per message; one child per job."""
+    _signal.signal(_signal.SIGCHLD, _signal.SIG_IGN)  # they are put away at once: they count for their user's limit
     while True:
         head, fds = keepers.receive_fds(sock, 4, 3)
         if not head:
@@ -34,12 +35,6 @@ def helper(sock):
             child(fds, marshal.loads(data))
         for fd in fds:
             os.close(fd)
-        while True:
-            try:
-                if os.waitpid(-1, os.WNOHANG)[0] == 0:
-                    break
-            except ChildProcessError:
-                break
 
 
 class Interrupted(BaseException):
@@ -55,6 +50,7 @@ def child(fds, message):
     try:
         # a cancel must not leave half a file behind: the exception unwinds through whatever removes it
         _signal.signal(_signal.SIGTERM, interrupted)
+        _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
         os.write(result_fd, os.getpid().to_bytes(4, "big"))
         switch, workdir, has_input, has_output, job = message
         source = fds.pop(0) if has_input else -1

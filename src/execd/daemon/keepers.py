@@ -56,7 +56,7 @@ def receive_fds(sock, size, most):
 
 
 def zygote(sock, close, holds):
-    """Never returns. One byte and one descriptor per order: b'k' a keeper, b's' a slot's keeper, b'f' a files helper."""
+    """Never returns. One byte and one descriptor per order: b'k' a keeper, b's' a slot's keeper, b'n' a slot's own view, b'f' a files helper."""
     for fd in close:
         os.close(fd)
     import subprocess  # noqa: F401 - loaded once, shared by every keeper
@@ -73,6 +73,8 @@ def zygote(sock, close, holds):
             os._exit(0)
         if kind == b"s":
             import slot_keeper  # noqa: F401 - once, here
+        elif kind == b"n":
+            import slot_place
         try:
             pid = os.fork()
         except OSError:  # no pids or memory left: the daemon sees the closed end and says so
@@ -86,6 +88,8 @@ def zygote(sock, close, holds):
                     keeper(mine, holds)
                 elif kind == b"s":
                     keeper(mine, True, slot_keeper)
+                elif kind == b"n":
+                    slot_place.hold(mine)
                 else:
                     import files
 
@@ -234,9 +238,9 @@ class Keeper:
             self.buffer = self.buffer[9:]
             number = int.from_bytes(value, "big")
             if kind == b"R":
-                self.pid = number
+                self.pid = self.outside(self.pool, number)
             elif kind == b"S":
-                self.process.started(number)
+                self.process.started(self.outside(self, number))
             elif kind == b"F":
                 process, self.process = self.process, None
                 process.failed(int.from_bytes(value[:4], "big"), number & 0xFFFFFFFF)
@@ -249,6 +253,10 @@ class Keeper:
                 process, self.process = self.process, None
                 process.emptied()
                 self.pool.give_back(self)
+
+    def outside(self, _parent, pid):
+        """A pid as we see it; a slot's own view counts anew."""
+        return pid
 
     def lost(self):
         """Somebody killed the keeper. What it kept has gone to the supervisor, out of our sight."""

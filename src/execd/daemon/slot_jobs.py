@@ -133,11 +133,11 @@ def uids_of_processes():
     used = set()
     for name in os.listdir("/proc"):
         if name.isdigit():
-            used.update(ids_of(int(name)) or ())
+            used.update(ids_of(int(name), True) or ())
     return used
 
 
-def ids_of(pid):
+def ids_of(pid, only_living=False):
     """Real, effective, saved and file system uid; None when it is gone."""
     try:
         fd = os.open("/proc/%d/status" % pid, os.O_RDONLY | os.O_CLOEXEC)
@@ -149,6 +149,8 @@ def ids_of(pid):
         return None
     finally:
         os.close(fd)
+    if only_living and b"\nState:\tZ" in data:
+        return None
     at = data.find(b"\nUid:")
     return tuple(int(word) for word in data[at + 5 : data.find(b"\n", at + 5)].split())
 
@@ -390,6 +392,12 @@ def kill_all(job):
 
     uid = job["uid"]
     alive = processes_of(uid)
+    if job["holder"]:
+        # Process 1 of the slot's own view: the kernel ends everything in there with it.
+        try:
+            os.kill(job["holder"], 9)
+        except OSError:
+            pass
     count = sum(1 for pid, _ in alive if pid not in job["keepers"])
     give_up = time.monotonic() + 10
     pause = 0.0005
@@ -448,6 +456,12 @@ KEYCTL = {"x86_64": 250, "i686": 288, "armv7l": 311, "ppc64le": 271, "s390x": 28
 
 def clear_keys(uid):
     """A key would otherwise wait for the next one with this uid. The uid itself must ask; nothing of the slot lives by then."""
+    try:
+        with open("/proc/key-users") as file:
+            if not any(line.split(":")[0].strip() == str(uid) for line in file):
+                return  # it has none
+    except OSError:
+        pass
     child = os.fork()
     if child == 0:
         try:
@@ -564,6 +578,7 @@ def delete_tree(root):
 
 def empty_trash(job):
     """Returns when nothing is left there that was there at the beginning."""
+    os.nice(10)
     directory = os.fsencode("%s/%s/trash" % (job["base"], INSIDE))
     names = os.listdir(directory)
     for name in names:
@@ -583,6 +598,7 @@ def empty_trash(job):
 
 def scan(job):
     """Everything of the uid anywhere but in its own two directories."""
+    os.nice(10)
     uid = job["uid"]
     home, temporary = places(job)
     skip = {os.fsencode(path) for path in (home, temporary, job["base"] + "/" + INSIDE + "/trash", job["base"] + "/" + INSIDE + "/spare")}

@@ -4,21 +4,85 @@ import os
 import time
 
 import file_jobs
+import _socket
 import keepers
 import slot_powers
+import trees
 import users
 import wire
 from wire import Refused
 
 IDLE_KEPT = 2
+NOBODY = 0x7FFFFFFE  # a pid that no kernel gives
 NAME = set("abcdefghijklmnopqrstuvwxyz0123456789-")
+
+
+class NestedKeeper(keepers.Keeper):
+    """In a slot's own view of processes: what it reports is counted there."""
+
+    __slots__ = ()
+
+    def outside(self, parent, pid):
+        for child in trees.children_of(parent.pid):
+            try:
+                with open("/proc/%d/status" % child, "rb") as file:
+                    data = file.read()
+            except OSError:
+                continue
+            at = data.find(b"\nNSpid:")
+            if at >= 0 and int(data[at + 7 : data.find(b"\n", at + 1)].split()[-1]) == pid:
+                return child
+        return NOBODY  # it has ended already
+
+
+class Holder:
+    """Process 1 of a slot's own view."""
+
+    def __init__(self, pool, uid, temporary, done):
+        self.loop, self.done = pool.loop, done
+        self.sock = pool.order(b"n")
+        self.pid = 0
+        self.buffer = b""
+        setup = marshal.dumps((uid, temporary))
+        self.sock.sendall(len(setup).to_bytes(4, "big") + setup)
+        self.loop.watch(self.sock.fileno(), self.readable, read=True)
+
+    def readable(self, _events):
+        try:
+            data = self.sock.recv(4096, _socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        self.buffer += data
+        if self.buffer[:1] == b"P" and len(self.buffer) >= 9:
+            self.pid = int.from_bytes(self.buffer[1:9], "big")
+            self.loop.unwatch(self.sock.fileno())
+            return self.done(None)
+        if data and len(self.buffer) < 9 + int.from_bytes(self.buffer[1:9], "big"):
+            return
+        self.close()
+        self.done(self.buffer[9:].decode("utf-8", "replace") or "it ended at once")
+
+    def order(self):
+        ours, theirs = keepers.pair()
+        try:
+            keepers.send_fds(self.sock, b"s", [theirs.fileno()])
+        finally:
+            theirs.close()
+        return ours
+
+    def close(self):
+        self.loop.unwatch(self.sock.fileno())
+        self.sock.close()
 
 
 class SlotKeepers:
     """The keepers of one slot; as KeeperPool, but with one user."""
 
-    def __init__(self, pool, setup):
-        self.pool, self.loop = pool, pool.loop
+    def __init__(self, pool, setup, holder=None):
+        self.pool, self.loop, self.holder = pool, pool.loop, holder
+        self.pid = holder.pid if holder is not None else 0
         self.setup = marshal.dumps(setup)
         self.idle = []
         self.all = set()
@@ -26,9 +90,9 @@ class SlotKeepers:
         self.closed = False
 
     def fork(self):
-        sock = self.pool.order(b"s")
+        sock = self.pool.order(b"s") if self.holder is None else self.holder.order()
         sock.sendall(len(self.setup).to_bytes(4, "big") + self.setup)
-        keeper = keepers.Keeper(self, sock)
+        keeper = keepers.Keeper(self, sock) if self.holder is None else NestedKeeper(self, sock)
         self.all.add(keeper)
         self.loop.watch(sock.fileno(), keeper.readable, read=True)
         return keeper
@@ -63,10 +127,20 @@ class SlotKeepers:
         self.closed = True
         for keeper in tuple(self.all):
             keeper.lost()
+        if self.holder is not None:
+            self.holder.close()
 
 
 class Slot:
     __slots__ = ("name", "uid", "isolation", "pids", "base", "home", "temporary", "env", "template", "state", "keepers", "user", "batch", "queue", "sandbox_env")
+
+    def path(self, path):
+        """Where file work finds what the slot's commands call so."""
+        joined = os.path.normpath(os.path.join(os.fsencode(self.home), path)) if self.isolation == "namespace" else b""
+        for private in (b"/tmp", b"/var/tmp"):
+            if joined == private or joined.startswith(private + b"/"):
+                return os.fsencode(self.temporary) + joined[len(private) :]
+        return os.path.join(os.fsencode(self.home), path)
 
     def record(self):
         record = {
@@ -86,7 +160,7 @@ class Slot:
     def base_env(self):
         env = dict(self.sandbox_env)
         env[b"HOME"] = os.fsencode(self.home)
-        env[b"TMPDIR"] = os.fsencode(self.temporary)
+        env[b"TMPDIR"] = os.fsencode(self.temporary) if self.isolation == "user" else b"/tmp"
         env[b"USER"] = env[b"LOGNAME"] = self.name.encode()
         for name, value in self.env.items():
             env[wire.to_bytes(name, "env")] = wire.to_bytes(value, "env." + name)
@@ -261,8 +335,7 @@ class SlotTable:
             for index, (slot, answer) in enumerate(good):
                 state, value = ("refused", refused.error) if result is None else result["slots"][index]
                 if state == "ok":
-                    self.begin(slot, value)
-                    answer(ok=slot.record())
+                    self.begin(slot, value, answer)
                 else:
                     self.slots.pop(slot.name, None)
                     why = Refused(value["code"], value["message"])
@@ -276,20 +349,40 @@ class SlotTable:
         except OSError as error:
             made(None, wire.from_os_error(error))
 
-    def begin(self, slot, uid):
+    def begin(self, slot, uid, answer):
         slot.uid = uid
-        slot.state = "ready"
         user = users.User()
         user.uid = user.gid = uid
         user.groups = [uid, self.warden]
         user.home, user.name, user.switch = slot.home, slot.name, True
         slot.user = user
-        self.renew_keepers(slot)
-        self.prepare_spare(slot)
+        slot.keepers = None
 
-    def renew_keepers(self, slot):
-        slot.keepers = SlotKeepers(self.daemon.pool, (slot.uid, slot.user.groups, slot.pids))
-        slot.keepers.give_back(slot.keepers.take())
+        def begun(problem):
+            if problem is None:
+                self.prepare_spare(slot)
+                return answer(ok=slot.record())
+            refused = Refused("unsupported", "slots of isolation namespace cannot be had in this sandbox: %s" % problem)
+            self.renew(slot, "clean", True, lambda _result, _refused: (self.slots.pop(slot.name, None), answer(refused=refused)))
+
+        self.renew_keepers(slot, begun)
+
+    def renew_keepers(self, slot, done):
+        """done(problem) once its commands can be started, or not. Then it is ready, or dirty."""
+        setup = (slot.uid, slot.user.groups, slot.pids)
+
+        def held(problem):
+            slot.state = "ready" if problem is None else "dirty"
+            if problem is None:
+                slot.keepers = SlotKeepers(self.daemon.pool, setup, holder)
+                slot.keepers.give_back(slot.keepers.take())
+            done(problem)
+
+        holder = None
+        if slot.isolation == "user":
+            held(None)
+        else:
+            holder = Holder(self.daemon.pool, slot.uid, slot.temporary, held)
 
     def prepare_spare(self, slot):
         if slot.template:
@@ -302,7 +395,9 @@ class SlotTable:
         """Kills, cleans, looks. done(result, refused)"""
         began = time.monotonic()
         slot.state = "resetting"
-        slot.keepers.closed = True
+        keepers = slot.keepers
+        if keepers is not None:
+            keepers.closed = True
         job = {
             "work": "reset",
             "base": slot.base,
@@ -313,24 +408,33 @@ class SlotTable:
             "uid": slot.uid,
             "warden": self.warden,
             "lock": self.lock,
-            "keepers": slot.keepers.pids(),
+            "keepers": keepers.pids() if keepers is not None else [],
+            "holder": keepers.pid if keepers is not None else 0,
             "closed": self.closed,
         }
 
         def finished(result, refused):
-            slot.keepers.lose()
+            if keepers is not None:
+                keepers.lose()
             if result is None:
                 slot.state = "dirty"
                 return done(None, refused)
             left = [{"kind": kind, "what": what} for kind, what in result["left"]]
-            slot.state = "dirty" if left else "ready"
-            if not left and not ends:
-                self.renew_keepers(slot)
-                if strategy == "template":
+
+            def renewed(problem):
+                if problem is not None:
+                    left.append({"kind": "process", "what": "no process could be started in it again: " + problem})
+                elif strategy == "template" and not ends:
                     self.prepare_spare(slot)
-            self.empty_trash(slot.base)
-            milliseconds = round((time.monotonic() - began) * 1000, 3)
-            done({"isClean": not left, "left": left, "killedProcesses": result["killed"], "durationMs": milliseconds}, None)
+                self.empty_trash(slot.base)
+                milliseconds = round((time.monotonic() - began) * 1000, 3)
+                done({"isClean": not left, "left": left, "killedProcesses": result["killed"], "durationMs": milliseconds}, None)
+
+            if left or ends:
+                slot.state = "dirty"
+                renewed(None)
+            else:
+                self.renew_keepers(slot, renewed)
 
         try:
             RootJob(self.daemon, job, finished)

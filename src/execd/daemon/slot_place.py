@@ -1,0 +1,95 @@
+"""A slot's own view: a private /tmp, shared memory, message queues and processes. Only where the daemon may make namespaces.
+
+One process holds it as its process 1; it is root's, so that nobody in the slot can touch it. When it ends, the kernel ends
+everything in there and drops what the kernel kept for it.
+"""
+import ctypes
+import marshal
+import os
+
+import _signal
+import _socket
+import keepers
+
+NEWNS, NEWIPC, NEWPID = 0x20000, 0x8000000, 0x20000000
+NOSUID, NODEV, NOEXEC, BIND, REC, PRIVATE = 2, 4, 8, 4096, 16384, 1 << 18
+
+
+def hold(sock):
+    """In a child of the zygote; never returns. Reports `P` and the pid of process 1, or `F` and what failed."""
+    size = int.from_bytes(sock.recv(4, _socket.MSG_WAITALL), "big")
+    uid, temporary = marshal.loads(sock.recv(size, _socket.MSG_WAITALL))
+    step = "namespaces"
+    try:
+        libc = ctypes.CDLL(None, use_errno=True)
+
+        def must(result):
+            if result < 0:
+                raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+        def mount(source, target, kind, flags, data=None):
+            text = [None if part is None else os.fsencode(part) for part in (source, target, kind, data)]
+            must(libc.mount(text[0], text[1], text[2], ctypes.c_ulong(flags), text[3]))
+
+        must(libc.unshare(NEWNS | NEWIPC | NEWPID))
+        mount(None, "/", None, REC | PRIVATE)
+        owner = "uid=%d,gid=%d" % (uid, uid)
+        for step in ("/tmp", "/var/tmp"):
+            if os.path.isdir(step) and not os.path.islink(step):
+                mount(temporary, step, None, BIND)
+        step = "/dev/shm"
+        if os.path.isdir(step):
+            mount("slot", step, "tmpfs", NOSUID | NODEV, "mode=1777,size=256m," + owner)
+        step = "/dev/mqueue"
+        if os.path.isdir(step):
+            mount("slot", step, "mqueue", NOSUID | NODEV | NOEXEC)
+        step = "fork"
+        ready_read, ready_write = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.close(ready_read)
+            try:
+                mount("proc", "/proc", "proc", NOSUID | NODEV | NOEXEC)
+            except OSError as error:
+                os.write(ready_write, str(error).encode())
+                os._exit(1)
+            os.write(ready_write, b"ok")
+            os.close(ready_write)
+            first(sock)
+        os.close(ready_write)
+        said = os.read(ready_read, 1000)
+        if said != b"ok":
+            step = "/proc"
+            raise OSError(1, said.decode("utf-8", "replace"))
+        sock.sendall(b"P" + pid.to_bytes(8, "big"))
+    except OSError as error:
+        text = ("%s: %s" % (step, error.strerror or error)).encode("utf-8", "replace")
+        sock.sendall(b"F" + len(text).to_bytes(8, "big") + text)
+    os._exit(0)
+
+
+def first(sock):
+    """Process 1 of the slot: a zygote of its keepers. One byte and one descriptor per order."""
+    import slot_keeper
+
+    _signal.signal(_signal.SIGCHLD, _signal.SIG_IGN)
+    while True:
+        kind, fds = keepers.receive_fds(sock, 1, 1)
+        if not kind:
+            os._exit(0)
+        try:
+            pid = os.fork()
+        except OSError:
+            pid = -1
+        if pid == 0:
+            sock.close()
+            _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
+            try:
+                keepers.keeper(_socket.socket(fileno=fds[0]), True, slot_keeper)
+            except OSError:
+                pass
+            except BaseException as error:
+                os.write(2, ("keeper: %r\n" % (error,)).encode())
+            os._exit(1)
+        for fd in fds:
+            os.close(fd)
