@@ -4,12 +4,14 @@ import type * as keys from '../nodes/keys/keys.ts'
 import type * as nodes from '../nodes/open.ts'
 import type * as probes from '../nodes/probe/probe.ts'
 import type * as registry from '../nodes/registry/nodes.ts'
+import type * as syncs from '../nodes/sync-tree.ts'
 import type * as pools from '../nodes/standing-pools.ts'
 import type * as tests from '../nodes/registry/test-node.ts'
 
 /** What the command line calls of the library. */
 export type CliApi = Pick<typeof nodes, 'open' | 'attach' | 'list' | 'gc' | 'remove' | 'doctor'> &
   Pick<typeof probes, 'probe'> &
+  Pick<typeof syncs, 'syncUp' | 'syncDown' | 'isNode'> &
   Pick<typeof keys, 'generateKey' | 'addKey' | 'listKeys' | 'getKey' | 'removeKey'> &
   Pick<typeof copies, 'copyKey'> &
   Pick<typeof hosts, 'trustHost' | 'listHosts' | 'untrustHost'> &
@@ -25,6 +27,9 @@ export async function loadApi(): Promise<CliApi> {
   return {
     ...nodes,
     probe: async (...given) => (await import('../nodes/probe/probe.ts')).probe(...given),
+    isNode: async (...given) => (await import('../nodes/sync-tree.ts')).isNode(...given),
+    syncUp: async (...given) => (await import('../nodes/sync-tree.ts')).syncUp(...given),
+    syncDown: async (...given) => (await import('../nodes/sync-tree.ts')).syncDown(...given),
     generateKey: async (...given) => (await import('../nodes/keys/keys.ts')).generateKey(...given),
     addKey: async (...given) => (await import('../nodes/keys/keys.ts')).addKey(...given),
     listKeys: async (...given) => (await import('../nodes/keys/keys.ts')).listKeys(...given),

@@ -13,7 +13,7 @@ export interface Copy {
 }
 
 /** `NAME:PATH`, unless it begins like a path or has a slash before the colon. */
-function splitRemote(text: string): { readonly sandbox: string; readonly path: string } | undefined {
+export function splitRemote(text: string): { readonly sandbox: string; readonly path: string } | undefined {
   const match = /^([A-Za-z0-9][A-Za-z0-9._-]*):([^]*)$/.exec(text)
   return match === null ? undefined : { sandbox: match[1] ?? '', path: match[2] || '.' }
 }

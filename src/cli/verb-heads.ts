@@ -22,6 +22,12 @@ export const heads = {
     summary: 'copy files and directories into or out of a sandbox',
     usage: 'SOURCE TARGET',
   },
+  sync: {
+    name: 'sync',
+    group: 'Run',
+    summary: 'make a directory elsewhere like one here, or the other way round',
+    usage: 'up|down LOCAL NAME:PATH',
+  },
   port: {
     name: 'port',
     group: 'Run',

@@ -1,5 +1,6 @@
 import type { AnyCommand } from './command.ts'
-import { groupNamed, heads } from './verb-heads.ts'
+import { groupNamed } from './verb-heads.ts'
+import type { heads } from './verb-heads.ts'
 
 /** How to get the whole of each verb. Its module is imported only when that verb is used: it keeps the start short. */
 const LOADERS: Readonly<Record<keyof typeof heads, () => Promise<AnyCommand>>> = {
@@ -8,6 +9,7 @@ const LOADERS: Readonly<Record<keyof typeof heads, () => Promise<AnyCommand>>> =
   exec: async () => (await import('./commands/exec.ts')).execCommand,
   shell: async () => (await import('./commands/shell.ts')).shellCommand,
   cp: async () => (await import('./commands/cp.ts')).cpCommand,
+  sync: async () => (await import('./commands/sync.ts')).syncCommand,
   port: async () => (await import('./commands/port.ts')).portCommand,
   ps: async () => (await import('./commands/ps.ts')).psCommand,
   logs: async () => (await import('./commands/logs.ts')).logsCommand,

@@ -23,6 +23,9 @@ function recorder(): { readonly api: CliApi; readonly calls: unknown[][] } {
       poolsStanding: () => note('poolsStanding', {}),
       poolProfiles: (options) => note('poolProfiles', { ...options, env: undefined }),
       withStandingPool: (options) => note('withStandingPool', options),
+      isNode: async (name) => name === 'gpu-box',
+      syncUp: (local, place, options) => note('syncUp', [local, place, withoutCallbacks(options)]),
+      syncDown: (place, local, options) => note('syncDown', [place, local, withoutCallbacks(options)]),
       probe: (options) => note('probe', withoutCallbacks(options)),
       // oxlint-disable-next-line require-yield -- it fails before its first item
       list: async function* (options) {
@@ -34,8 +37,10 @@ function recorder(): { readonly api: CliApi; readonly calls: unknown[][] } {
       getKey: (name) => note('getKey', [name]),
       removeKey: (name) => note('removeKey', [name]),
       copyKey: (name, host, options) => note('copyKey', [name, host, withoutCallbacks(options)]),
-      trustHost: (host, { confirm, ...options } = {}) =>
-        note('trustHost', [host, { ...withoutCallbacks(options), confirms: confirm !== undefined }]),
+      trustHost: (host, options) => {
+        const { confirm, ...rest } = { confirm: undefined, ...options }
+        return note('trustHost', [host, { ...withoutCallbacks(rest), confirms: confirm !== undefined }])
+      },
       listHosts: () => note('listHosts', []),
       untrustHost: (host, options) => note('untrustHost', [host, withoutCallbacks(options)]),
       addNode: (name, config, options) => note('addNode', [name, config, options]),
@@ -55,7 +60,9 @@ function withoutCallbacks(options: object | undefined): object {
     onStep: __,
     ...rest
   } = {
-    ...{ signal: undefined, onProgress: undefined, onStep: undefined },
+    signal: undefined,
+    onProgress: undefined,
+    onStep: undefined,
     ...options,
   }
   expect(signal).toBeInstanceOf(AbortSignal)
@@ -300,9 +307,19 @@ describe('what nodes, keys and hosts ask the library for', () => {
         [
           'box',
           {
-            ...{ type: 'ssh', host: 'h', port: 2222, username: 'ann', key: 'k', identityFile: '/here/id' },
-            ...{ jumpHosts: ['a', 'b', 'c'], workspace: '~/w', engine: 'direct', acceptNewHostKey: true },
-            ...{ configFile: '/here/c', connectTimeoutMs: 5000, idleCloseMs: 60_000 },
+            type: 'ssh',
+            host: 'h',
+            port: 2222,
+            username: 'ann',
+            key: 'k',
+            identityFile: '/here/id',
+            jumpHosts: ['a', 'b', 'c'],
+            workspace: '~/w',
+            engine: 'direct',
+            acceptNewHostKey: true,
+            configFile: '/here/c',
+            connectTimeoutMs: 5000,
+            idleCloseMs: 60_000,
           },
           { isDefault: false },
         ],
@@ -315,5 +332,43 @@ describe('what nodes, keys and hosts ask the library for', () => {
     ['nodes rm box', ['removeNode', ['box']]],
   ])('%s', async (line, call) => {
     expect(await requested(line.split(' '))).toEqual(call)
+  })
+})
+
+describe('sync', () => {
+  const plain = { exclude: [], delete: false, dryRun: false }
+
+  test('what the library is asked for', async () => {
+    expect(await requested(['sync', 'up', 'x', 'work:project'])).toEqual([
+      'syncUp',
+      ['/here/x', { sandbox: 'work', path: 'project' }, plain],
+    ])
+    const line = 'sync down ./out gpu-box:/srv/x --include *.py --include lib/ --exclude .git --delete -n'
+    expect(await requested(line.split(' '))).toEqual([
+      'syncDown',
+      [
+        { on: 'gpu-box', path: '/srv/x' },
+        '/here/out',
+        { include: ['*.py', 'lib/'], exclude: ['.git'], delete: true, dryRun: true },
+      ],
+    ])
+  })
+
+  test('with --on the name is a sandbox; down also in the order of a copy; no path is the directory itself', async () => {
+    expect(await requested(['sync', 'down', 'gpu-box:', '.', '--on', 'local'])).toEqual([
+      'syncDown',
+      [{ sandbox: 'gpu-box', path: '.', on: 'local' }, '/here', plain],
+    ])
+  })
+
+  test('a wrong direction and a side without a name are usage errors', async () => {
+    for (const words of [
+      ['sync', 'sideways', '.', 'a:b'],
+      ['sync', 'up', '.', 'b'],
+      ['sync', 'up', 'a:b', '.'],
+    ]) {
+      const call = await callCli(words, { api: recorder().api })
+      expect([call.code, call.err]).toEqual([125, expect.stringContaining('invalid-argument')])
+    }
   })
 })

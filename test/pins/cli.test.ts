@@ -17,6 +17,7 @@ const FLAGS: Readonly<Record<string, string>> = {
   exec: '-d --detach -i --interactive -t --tty --timeout DURATION -e --env NAME=VALUE* --secret NAME* -w --workdir DIR -u --user USER --on NODE --json',
   shell: '-e --env NAME=VALUE* -w --workdir DIR -u --user USER --on NODE --json',
   cp: '--on NODE --json',
+  sync: '--include PATTERN* --exclude PATTERN* --delete -n --dry-run --on NODE --json',
   port: '--on NODE --json',
   ps: '-q --quiet --on NODE --json',
   logs: '-f --follow --on NODE --json',

@@ -19,7 +19,7 @@ const DELETES_AT_ONCE = 16
 
 /**
  * Makes a tree of the sandbox like a local one, or the other way round, and moves only what differs: in kind, size, time
- * (whole seconds), permissions, or where a link points. Links, modes and times are kept.
+ * (whole seconds), permissions, or where a link points. Permissions, links and the times of files are kept.
  *
  * A sync that failed can be repeated and goes on where it stopped: every file appears whole or not at all.
  */
