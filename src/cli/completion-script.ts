@@ -32,7 +32,8 @@ interface Group {
 /** Groups such as `keys`, each with its verbs. */
 function groupsOf(commands: readonly AnyCommand[]): readonly Group[] {
   return Object.values(verbGroups).map(({ name, summary }) => ({
-    ...{ name, summary },
+    name,
+    summary,
     verbs: commands.filter((command) => command.name.startsWith(`${name} `)),
   }))
 }

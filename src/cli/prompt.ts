@@ -37,7 +37,7 @@ async function ask(io: CliIo, question: string, isSecret: boolean): Promise<stri
       onAbort = () => reject(signal.reason as Error)
       onData = (chunk) => {
         // Keys that send more than one character, such as arrows, mean nothing here.
-        for (const character of chunk.toString('utf8').replace(/\u001B\[?[0-9;]*[A-Za-z~]?/g, '')) {
+        for (const character of withoutEscapes(chunk.toString('utf8'))) {
           if (character === '\r' || character === '\n') return resolve(typed.join(''))
           if (character === CTRL_C) return stop()
           if (character === CTRL_D && typed.length === 0) return stop()
@@ -64,4 +64,10 @@ async function ask(io: CliIo, question: string, isSecret: boolean): Promise<stri
     stdin.pause()
     stderr.write('\n')
   }
+}
+
+/** An escape is the first of several characters of one key. */
+function withoutEscapes(text: string): string {
+  const [first = '', ...rest] = text.split('\u001B')
+  return [first, ...rest.map((part) => part.replace(/^\[?[0-9;]*[A-Za-z~]?/, ''))].join('')
 }

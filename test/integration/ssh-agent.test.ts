@@ -46,9 +46,23 @@ test.each(['ed25519', 'rsa'] as const)('OpenSSH logs in with an %s key that only
   writeFileSync(server.authorizedKeysFile, key.line)
   await using agent = await servePrivateAgent([key])
   const login = run('ssh', [
-    ...['-F', 'none', '-o', 'BatchMode=yes', '-o', 'StrictHostKeyChecking=no', '-o', 'UserKnownHostsFile=/dev/null'],
-    ...['-o', `IdentityAgent=${agent.socketPath}`, '-p', String(server.port), '-l', userInfo().username],
-    ...['127.0.0.1', 'echo', 'in'],
+    '-F',
+    'none',
+    '-o',
+    'BatchMode=yes',
+    '-o',
+    'StrictHostKeyChecking=no',
+    '-o',
+    'UserKnownHostsFile=/dev/null',
+    '-o',
+    `IdentityAgent=${agent.socketPath}`,
+    '-p',
+    String(server.port),
+    '-l',
+    userInfo().username,
+    '127.0.0.1',
+    'echo',
+    'in',
   ])
   expect((await login).stdout).toBe('in\n')
 })

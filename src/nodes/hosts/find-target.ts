@@ -42,7 +42,9 @@ function parseDestination(text: string): SshTarget {
     })
   }
   return {
-    ...{ name: text, host, identity: { kind: 'config' } },
+    name: text,
+    host,
+    identity: { kind: 'config' },
     ...(port === undefined ? {} : { port: Number(port) }),
     ...(at < 0 ? {} : { username: text.slice(0, at) }),
   }

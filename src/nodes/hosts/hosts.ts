@@ -74,12 +74,14 @@ export async function trustHost(host: string, options: TrustHostOptions = {}): P
     if (confirm === undefined) {
       throw new AnyplaceError('invalid-argument', `Nobody has confirmed the keys of ${name}: ${listing(keys)}.`, {
         field: 'fingerprint',
-        hint: 'compare them with the host itself, and give the right one as fingerprint',
+        hint: 'compare them with the host itself, and give the right one: --fingerprint SHA256:…',
       })
     }
     const known = keys.filter((key) => files.some((line) => line.fingerprint === key.fingerprint))
     const scan: HostScan = {
-      ...{ host: name, keys: keys.map(info), pinned: pins.map(info) },
+      host: name,
+      keys: keys.map(info),
+      pinned: pins.map(info),
       knownToSsh: known.map((key) => key.fingerprint),
     }
     if (!(await confirm(scan))) {

@@ -119,7 +119,12 @@ async function keep(name: string, key: PrivateKey, origin: KeyInfo['origin'], op
   const { publicKeyLine, publicKeyOfPem } = await import('../../providers/ssh/public-key.ts')
   const { type, bits, fingerprint, blob }: PublicKey = publicKeyOfPem(key.pem)
   const record: KeyRecord = {
-    ...{ type, bits, fingerprint, comment: key.comment, origin, createdAt: new Date().toISOString() },
+    type,
+    bits,
+    fingerprint,
+    comment: key.comment,
+    origin,
+    createdAt: new Date().toISOString(),
     publicKey: publicKeyLine({ type, blob }, key.comment),
     // A name of its own: of two that add the same name at once, neither writes over the other's.
     vaultName: `ssh-key/${newId()}`,

@@ -8,8 +8,19 @@ import { sshTargetOf } from './ssh-target-of.ts'
 const FIELDS: Readonly<Record<NodeConfig['type'], readonly string[]>> = {
   local: ['type', 'engine', 'workspace'],
   ssh: [
-    ...['type', 'host', 'port', 'username', 'key', 'identityFile', 'workspace', 'engine', 'jumpHosts'],
-    ...['acceptNewHostKey', 'configFile', 'connectTimeoutMs', 'idleCloseMs'],
+    'type',
+    'host',
+    'port',
+    'username',
+    'key',
+    'identityFile',
+    'workspace',
+    'engine',
+    'jumpHosts',
+    'acceptNewHostKey',
+    'configFile',
+    'connectTimeoutMs',
+    'idleCloseMs',
   ],
 }
 

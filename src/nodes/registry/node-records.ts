@@ -121,7 +121,11 @@ export async function nodesWithKey(store: Store, key: string): Promise<readonly 
 export function nodeInfo(name: string, record: NodeRecord, defaultName: string | undefined): NodeInfo {
   const { config, createdAt, health, probe } = record
   return {
-    ...{ name, config, isDefault: name === defaultName, isBuiltIn: false, createdAt: new Date(createdAt) },
+    name,
+    config,
+    isDefault: name === defaultName,
+    isBuiltIn: false,
+    createdAt: new Date(createdAt),
     ...(health === undefined ? {} : { health: { ...health, checkedAt: new Date(health.checkedAt) } }),
     ...(probe === undefined ? {} : { probe: { ...probe, at: new Date(probe.at) } }),
   }

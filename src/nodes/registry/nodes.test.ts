@@ -126,7 +126,12 @@ test('a node becomes a target: each kind of identity, and nothing of ours beside
   const config = { ...SSH, port: 2222, username: 'ann', workspace: 'w', jumpHosts: ['hop'], engine: 'docker' } as const
   const target = sshTargetOf('box', { ...config, key: 'work' }, { directory })
   expect(target).toEqual({
-    ...{ name: 'box', host: SSH.host, port: 2222, username: 'ann', workspace: 'w', jumpHosts: ['hop'] },
+    name: 'box',
+    host: SSH.host,
+    port: 2222,
+    username: 'ann',
+    workspace: 'w',
+    jumpHosts: ['hop'],
     identity: { kind: 'key', name: 'work', open: expect.any(Function) as unknown },
   })
   if (target.identity.kind === 'key') expect((await target.identity.open()).fingerprint).toBe(fingerprint)

@@ -68,8 +68,12 @@ async function withPassword(
 ): Promise<string> {
   await using askpass = await serveAskpass(password)
   const options = [
-    ...['BatchMode=no', 'PubkeyAuthentication=no', 'PreferredAuthentications=password,keyboard-interactive'],
-    ...['PasswordAuthentication=yes', 'KbdInteractiveAuthentication=yes', 'NumberOfPasswordPrompts=1'],
+    'BatchMode=no',
+    'PubkeyAuthentication=no',
+    'PreferredAuthentications=password,keyboard-interactive',
+    'PasswordAuthentication=yes',
+    'KbdInteractiveAuthentication=yes',
+    'NumberOfPasswordPrompts=1',
   ]
   try {
     return await run(target, login, key, options, askpass.env, signal)

@@ -132,7 +132,13 @@ function readRsa(reader: WireReader): KeyObject {
   const exponent = toNumber(d)
   const base64 = (bytes: Buffer): string => bytes.subarray(bytes.findIndex((byte) => byte !== 0)).toString('base64url')
   const jwk = {
-    ...{ kty: 'RSA', n: base64(n), e: base64(e), d: base64(d), p: base64(p), q: base64(q), qi: base64(qi) },
+    kty: 'RSA',
+    n: base64(n),
+    e: base64(e),
+    d: base64(d),
+    p: base64(p),
+    q: base64(q),
+    qi: base64(qi),
     dp: base64(toBytes(exponent % (toNumber(p) - 1n))),
     dq: base64(toBytes(exponent % (toNumber(q) - 1n))),
   }

@@ -69,9 +69,16 @@ async function ask(
   try {
     await writeFile(seen, '', { mode: 0o600 })
     const only = [
-      ...['StrictHostKeyChecking=accept-new', `UserKnownHostsFile="${seen}"`, 'GlobalKnownHostsFile=none'],
-      ...['HashKnownHosts=no', 'CheckHostIP=no', 'KnownHostsCommand=none', `HostKeyAlgorithms=${family}`],
-      ...['PreferredAuthentications=none', 'PubkeyAuthentication=no', 'BatchMode=yes'],
+      'StrictHostKeyChecking=accept-new',
+      `UserKnownHostsFile="${seen}"`,
+      'GlobalKnownHostsFile=none',
+      'HashKnownHosts=no',
+      'CheckHostIP=no',
+      'KnownHostsCommand=none',
+      `HostKeyAlgorithms=${family}`,
+      'PreferredAuthentications=none',
+      'PubkeyAuthentication=no',
+      'BatchMode=yes',
     ].flatMap((option) => ['-o', option])
     const { exitCode, stderr } = await callSsh(['-F', login.configPath, ...only, '-T', ...login.destination, 'true'], {
       signal,
