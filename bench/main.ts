@@ -6,6 +6,7 @@ const BENCHES: Readonly<Record<string, () => Promise<Report>>> = {
   create: async () => (await import('./create.ts')).benchCreate(),
   stream: async () => (await import('./stream.ts')).benchStream(),
   openmodal: async () => (await import('./openmodal.ts')).benchOpenModal(),
+  pool: async () => (await import('./pool.ts')).benchPool(),
 }
 
 const names = process.argv.slice(2).filter((word) => !word.startsWith('--'))
