@@ -72,6 +72,8 @@ export interface Target {
   readonly name: string
   /** As a user writes it: `local/docker`. */
   readonly on: string
+  /** What `info().provider` says. @default the first part of `on` */
+  readonly provider?: string | undefined
   readonly api: TestedApi
   readonly powers: readonly Power[]
   /** What every sandbox of the suite is opened with, such as an image. */

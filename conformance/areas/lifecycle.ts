@@ -7,7 +7,8 @@ verifies('lifecycle:info', async ({ open, target, marker }) => {
   const before = Date.now()
   const box = await open({ name: marker(), timeoutMs: 100_000 })
   const info = await box.info()
-  const [provider, engine] = target.on.split('/')
+  const [node, engine] = target.on.split('/')
+  const provider = target.provider ?? node
   assert.deepEqual(
     {
       id: info.id,

@@ -1,12 +1,8 @@
 import { conformance } from '../../conformance/index.ts'
 import { DAEMON_POWERS } from './local-target.ts'
-import { sshTarget } from './ssh-api.ts'
-import { ownWorkspace } from './ssh-place.ts'
+import { sshLabNode, sshTarget } from './ssh-target.ts'
 import { vitestApi } from './vitest-api.ts'
 
-const target = sshTarget('direct', {
-  name: 'ssh-direct',
-  workspace: ownWorkspace(),
-  powers: [...DAEMON_POWERS, 'python', 'workspace', 'workdir'],
-})
+const node = await sshLabNode()
+const target = sshTarget('direct', node, { powers: [...DAEMON_POWERS, 'python', 'workspace', 'workdir'] })
 await conformance(target, vitestApi)

@@ -1,16 +1,14 @@
 import { conformance } from '../../conformance/index.ts'
 import { DAEMON_POWERS } from './local-target.ts'
-import { hasLimits, sshTarget } from './ssh-api.ts'
-import { ownWorkspace } from './ssh-place.ts'
+import { sshLabNode, sshTarget } from './ssh-target.ts'
 import { vitestApi } from './vitest-api.ts'
 
-const workspace = ownWorkspace()
-const target = sshTarget('namespace', {
-  name: 'ssh-namespace',
-  workspace,
+const node = await sshLabNode()
+const limits = node.findings.find(({ subject }) => subject === 'cgroups')
+const target = sshTarget('namespace', node, {
   powers: [
     ...DAEMON_POWERS,
-    ...((await hasLimits(workspace)) ? (['cpuLimit', 'memoryLimitMiB', 'pidsLimit'] as const) : []),
+    ...(limits?.status === 'ok' ? (['cpuLimit', 'memoryLimitMiB', 'pidsLimit'] as const) : []),
     'python',
     'mounts',
     'workspace',

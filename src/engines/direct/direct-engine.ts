@@ -74,7 +74,7 @@ async function existingWorkspace(
 }
 
 /** `/workspace`, the name that it has with every other engine, stands for the sandbox's own directory. */
-function workdirOf(workdir: string | undefined, base: string): string {
+export function workdirOf(workdir: string | undefined, base: string): string {
   if (workdir === undefined) return base
   if (!workdir.startsWith('/')) return checkAbsolute(`${base}/${workdir}`, 'workdir')
   const path = checkAbsolute(workdir, 'workdir')

@@ -9,6 +9,7 @@ import type { HostSession } from './host-session.ts'
 import { connectionKey, forgetMaster, idleCloseMs, sharedMaster, shareMaster, startMaster } from './master.ts'
 import type { Master } from './master.ts'
 import { place } from './ssh-failure.ts'
+import { SessionPool } from './session-pool.ts'
 import type { PrivateKey, SshTarget } from './ssh-target.ts'
 
 const debug = debuglog('anyplace:ssh')
@@ -22,16 +23,19 @@ export class HostLink {
   readonly master: Master
   /** Settles when the link can no longer be used. Never rejects. */
   readonly closed: Promise<void>
+  /** Sessions of their own, for a host without a daemon. */
+  readonly sessions: SessionPool
   readonly #daemon: { readonly connection: DaemonConnection; readonly channel: ChildChannel } | undefined
   #uses = 0
   #idle: NodeJS.Timeout | undefined
   #end: () => void = () => undefined
   #isClosed = false
 
-  constructor(target: SshTarget, master: Master, session: HostSession) {
+  constructor(target: SshTarget, master: Master, session: HostSession, key: () => Promise<PrivateKey | undefined>) {
     this.target = target
     this.master = master
     this.facts = session.facts
+    this.sessions = new SessionPool(target, master, key)
     this.#daemon = session.daemon
     const ended = new Promise<void>((resolve) => (this.#end = resolve))
     const lost = session.daemon?.connection.closed.then((error) => {
@@ -96,15 +100,16 @@ const links = new Map<string, Promise<HostLink>>()
  *
  * @throws AnyplaceError why it cannot be connected
  */
-export async function hostLink(target: SshTarget, key: PrivateKey | undefined): Promise<HostLink> {
+export async function hostLink(target: SshTarget): Promise<HostLink> {
   // The workspace is where the daemon lives, and the time is a part of what was asked for.
+  const key = await openKey(target)
   const id = JSON.stringify([connectionKey(target, key), target.workspace ?? '', idleCloseMs(target)])
   const known = links.get(id)
   if (known !== undefined) {
     const link = await known
     if (link.isOpen) return link
     if (links.get(id) === known) links.delete(id)
-    return hostLink(target, key)
+    return hostLink(target)
   }
   const connecting = connect(target, key)
   links.set(id, connecting)
@@ -122,6 +127,11 @@ export async function closeHostLinks(): Promise<void> {
   await Promise.all(open.map((link) => link.then((one) => one.close()).catch(() => undefined)))
 }
 
+/** The key is held only as long as a connection is made. */
+function openKey({ identity }: SshTarget): Promise<PrivateKey | undefined> {
+  return identity.kind === 'key' ? identity.open() : Promise.resolve(undefined)
+}
+
 async function connect(target: SshTarget, key: PrivateKey | undefined): Promise<HostLink> {
   const connecting = connectionKey(target, key)
   const timeoutMs = target.connectTimeoutMs ?? 20_000
@@ -130,7 +140,7 @@ async function connect(target: SshTarget, key: PrivateKey | undefined): Promise<
     try {
       const session = await openHostSession(target, shared, { timeoutMs: Math.min(ADOPT_MS, timeoutMs) })
       debug('%s: over a master that was there', place(target, undefined))
-      return new HostLink(target, shared, session)
+      return new HostLink(target, shared, session, () => openKey(target))
     } catch (error) {
       const isWedged = AnyplaceError.is(error, 'timeout')
       if (!(error instanceof MasterError) && !isWedged) throw error
@@ -141,7 +151,8 @@ async function connect(target: SshTarget, key: PrivateKey | undefined): Promise<
   const master = await startMaster(target, key)
   await shareMaster(master, connecting)
   try {
-    return new HostLink(target, master, await openHostSession(target, master, { timeoutMs }))
+    const session = await openHostSession(target, master, { timeoutMs })
+    return new HostLink(target, master, session, () => openKey(target))
   } catch (error) {
     if (!(error instanceof MasterError)) throw error
     throw new AnyplaceError(

@@ -30,7 +30,7 @@ export interface HostStart {
  */
 export async function hostStart(workspace: string, wantsDaemon: boolean): Promise<HostStart> {
   const text = await packageText(new URL('./host-script.sh', import.meta.url))
-  if (!wantsDaemon) return withInput(shell(workspace, text, ''), new Uint8Array())
+  if (!wantsDaemon) return shellCommand(shell(workspace, text, ''), new Uint8Array())
   const now = Date.now()
   const config: DaemonConfig = {
     sandboxId: 'host',
@@ -49,7 +49,7 @@ export async function hostStart(workspace: string, wantsDaemon: boolean): Promis
   const bootstrap = await bootstrapInput(config, { start: true })
   const loader = Buffer.from(connectorArgv(bootstrap.length).at(-2) ?? '')
   const stage = `${STAGE}exec(take(${loader.length}).decode())`
-  return withInput(
+  return shellCommand(
     shell(workspace, text, `-I -S -c ${quoteShell(stage)} ${bootstrap.length}`),
     Buffer.concat([loader, bootstrap]),
   )
@@ -76,8 +76,11 @@ function shell(workspace: string, text: string, pythonArguments: string): string
   return `workspace=${quoteShell(workspace)}\n${text}\n${pythonArguments === '' ? 'exit 0' : `start ${pythonArguments}`}\n`
 }
 
-/** The login shell gets one short line: only sh reads the script, byte by byte, so that nothing behind it is swallowed. */
-function withInput(script: string, rest: Uint8Array): HostStart {
+/**
+ * A script for sh, and what its commands read behind it. The login shell gets one short line: only sh reads the script, byte by byte, so that
+ * nothing behind it is swallowed.
+ */
+export function shellCommand(script: string, rest: Uint8Array): HostStart {
   const bytes = Buffer.from(script)
   return {
     command: `exec /bin/sh -c 'eval "$(dd bs=1 count=${bytes.length} 2>/dev/null)"'`,

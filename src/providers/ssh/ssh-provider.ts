@@ -10,9 +10,10 @@ import { untilAborted } from '../../kit/deadline.ts'
 import { checkTarget } from './check-target.ts'
 import { hostLink } from './host-link.ts'
 import type { HostLink } from './host-link.ts'
+import { plainEngine } from './plain-engine.ts'
 import { remoteMachine } from './remote-machine.ts'
 import { place } from './ssh-failure.ts'
-import type { PrivateKey, SshTarget } from './ssh-target.ts'
+import type { SshTarget } from './ssh-target.ts'
 import { sweepExpired } from './sweep-expired.ts'
 
 export interface SshProviderOptions {
@@ -33,16 +34,24 @@ export function sshProvider(target: SshTarget, options: SshProviderOptions = {})
   const { engine: only } = options
   const linked = linker(target)
   const machine = remoteMachine(target.name || target.host, linked)
-  const all: readonly Engine[] = [
+  const usual: readonly Engine[] = [
     dockerEngine(machine, { kind: 'docker', provider: TYPE }),
     dockerEngine(machine, { kind: 'podman', provider: TYPE }),
     namespaceEngine(machine),
     directEngine(machine),
   ]
-  const asked: EngineSet =
-    only === undefined
+  const plain = [plainEngine(linked)]
+  /** Without Python there is no daemon, and no Machine that engines could use. */
+  async function enginesOf(callOptions: CallOptions | undefined): Promise<readonly Engine[]> {
+    const { facts } = await untilAborted(linked(), callOptions?.signal)
+    return facts.python === undefined ? plain : usual
+  }
+  async function asked(callOptions: CallOptions | undefined): Promise<EngineSet> {
+    const all = await enginesOf(callOptions)
+    return only === undefined
       ? { engines: all, skip: skipUnreachable }
       : { engines: all.filter(({ name }) => name === only), skip: rethrow }
+  }
   const on = target.name || TYPE
 
   async function durable(callOptions: CallOptions | undefined): Promise<boolean> {
@@ -55,35 +64,43 @@ export function sshProvider(target: SshTarget, options: SshProviderOptions = {})
     async open(request) {
       const { signal } = request
       const facts = await machine.facts({ signal })
-      const { engine } = await chooseEngine(all, facts, request.engine ?? only, { signal, on })
+      const all = await enginesOf({ signal })
+      const wanted = request.engine ?? only
+      if (all === plain && wanted !== NAME_OF_PLAIN) throw needsPython(wanted, target)
+      const { engine } = await chooseEngine(all, facts, wanted, { signal, on })
       return overSsh(await engine.open(request), durable)
     },
     async attach(nameOrId, callOptions) {
-      await machine.facts(callOptions) // that the host cannot be reached is an error, not "no such sandbox"
-      const host = await attachIn(asked, nameOrId, callOptions)
+      // That the host cannot be reached is an error here, not "no such sandbox".
+      const host = await attachIn(await asked(callOptions), nameOrId, callOptions)
       return host === undefined ? undefined : overSsh(host, durable)
     },
     async *list(callOptions) {
-      await machine.facts(callOptions)
       const isDurable = await durable(callOptions)
-      for await (const info of listIn(asked, callOptions)) yield infoOf(info, isDurable)
+      for await (const info of listIn(await asked(callOptions), callOptions)) yield infoOf(info, isDurable)
     },
     async remove(id, callOptions) {
-      await machine.facts(callOptions)
-      await removeIn(asked, id, callOptions)
+      await removeIn(await asked(callOptions), id, callOptions)
     },
-    check: (callOptions) => check(target, machine, linked, all, callOptions),
+    check: (callOptions) => check(target, machine, linked, enginesOf, callOptions),
     machine: async () => machine,
   }
 }
 
+const NAME_OF_PLAIN = 'direct'
+
+function needsPython(engine: string | undefined, target: SshTarget): AnyplaceError {
+  const what = engine === undefined ? 'An isolating engine' : `The ${engine} engine`
+  return new AnyplaceError('engine-unavailable', `${what} needs Python 3.9 or later on ${place(target, undefined)}.`, {
+    hint: `install python3 there, or run without isolation: on: "${target.name || TYPE}/direct"`,
+  })
+}
+
 /** The link for this target; the key is opened once to know it, and again for each connection. */
 function linker(target: SshTarget): () => Promise<HostLink> {
-  const { identity } = target
   let current: Promise<HostLink> | undefined
   async function connect(): Promise<HostLink> {
-    const key: PrivateKey | undefined = identity.kind === 'key' ? await identity.open() : undefined
-    const link = await hostLink(target, key)
+    const link = await hostLink(target)
     void sweepExpired(
       remoteMachine(target.name, () => Promise.resolve(link)),
       link,
@@ -130,7 +147,7 @@ async function check(
   target: SshTarget,
   machine: Machine,
   linked: () => Promise<HostLink>,
-  engines: readonly Engine[],
+  enginesOf: (options: CallOptions) => Promise<readonly Engine[]>,
   options: CallOptions = {},
 ): Promise<readonly Finding[]> {
   let link: HostLink
@@ -143,7 +160,7 @@ async function check(
   const { facts } = link
   const where = place(target, link.master.resolved)
   const findings = await Promise.all([
-    ...engines.map((engine) => engine.check(options)),
+    ...(await enginesOf(options)).map((engine) => engine.check(options)),
     ...(facts.python === undefined ? [] : [checkLimits(machine, options)]),
   ])
   const durable: Finding = facts.durable

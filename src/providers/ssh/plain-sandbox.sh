@@ -1,0 +1,76 @@
+# Sandboxes of a host without Python. `state`, and what a verb needs, are set in front of it; the verb follows.
+umask 077
+sandboxes=$state/sandboxes names=$state/names
+say() { printf '%s\000' "$@"; }
+
+# remove : ends everything that carries the sandbox's mark, then removes all of it. Stopped first: what is stopped cannot
+# fork away from the next look.
+remove() {
+  watch=
+  if [ -r "$sandboxes/$id/watch" ]; then read -r watch <"$sandboxes/$id/watch"; fi
+  if [ -n "$watch" ] && [ "$watch" != $$ ] && grep -qsF "$id" "/proc/$watch/cmdline"; then
+    kill -s KILL -- "-$watch" 2>/dev/null
+  fi
+  round=0
+  while [ $round -lt 50 ]; do
+    round=$((round + 1)) pids=
+    for file in $(grep -lsF "ANYPLACE_SANDBOX=$id" /proc/[0-9]*/environ 2>/dev/null); do
+      pid=${file#/proc/}
+      pids="$pids ${pid%%/*}"
+    done
+    if [ -z "$pids" ]; then break; fi
+    kill -s STOP $pids 2>/dev/null
+    kill -s KILL $pids 2>/dev/null
+  done
+  held=
+  if [ -r "$sandboxes/$id/name" ]; then read -r held <"$sandboxes/$id/name"; fi
+  holder=
+  if [ -n "$held" ] && [ -r "$names/$held" ]; then read -r holder <"$names/$held"; fi
+  aside=$sandboxes/.removing-$id
+  mv -- "$sandboxes/$id" "$aside" 2>/dev/null
+  if [ "$holder" = "$id" ]; then rm -f -- "$names/$held"; fi
+  rm -rf -- "$aside" 2>/dev/null || { chmod -R u+rwX -- "$aside"; rm -rf -- "$aside"; }
+}
+
+take_name() {
+  if (set -C && echo "$id" >"$names/$name") 2>/dev/null; then return 0; fi
+  holder=
+  if [ -r "$names/$name" ]; then read -r holder <"$names/$name"; fi
+  if [ -n "$holder" ] && [ -d "$sandboxes/$holder" ]; then return 1; fi
+  rm -f -- "$names/$name"
+  (set -C && echo "$id" >"$names/$name") 2>/dev/null
+}
+
+# make : name, seconds, record, workdir, must (a directory that has to be there), enter (a script that becomes the command), self (this text, with `remove`)
+make() {
+  if [ -n "$must" ] && [ ! -d "$must" ]; then
+    say missing
+    return
+  fi
+  mkdir -p -- "$sandboxes" "$names" || exit 1
+  if ! take_name; then
+    say conflict "$holder"
+    return
+  fi
+  mkdir -- "$sandboxes/$id" "$sandboxes/$id/workspace" || exit 1
+  echo "$name" >"$sandboxes/$id/name"
+  printf '%s' "$enter" >"$sandboxes/$id/enter.sh"
+  printf '%s' "$record" >"$sandboxes/$id/sandbox.json.new"
+  mv -- "$sandboxes/$id/sandbox.json.new" "$sandboxes/$id/sandbox.json"
+  umask 022
+  mkdir -p -- "$workdir" || { remove; exit 1; }
+  # The lifetime holds without us: a process in a session of its own waits for the end.
+  printf '%s' "$self" >"$sandboxes/$id/end.sh"
+  # shellcheck disable=SC2016 # for the inner shell
+  setsid /bin/sh -c 'trap "" HUP; cd /; while left=$(($2 - $(date +%s))) && [ "$left" -gt 0 ]; do sleep "$left"; done
+    [ ! -r "$1/end.sh" ] || . "$1/end.sh"' watch "$sandboxes/$id" $(($(date +%s) + seconds)) </dev/null >/dev/null 2>&1 &
+  echo $! >"$sandboxes/$id/watch"
+  say made
+}
+
+# list : every record
+list() {
+  for file in "$sandboxes"/*/sandbox.json; do
+    if [ -r "$file" ]; then say "$(cat -- "$file" 2>/dev/null)"; fi
+  done
+}
