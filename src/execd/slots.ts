@@ -18,6 +18,7 @@ import type {
   SlotsInfo,
   SpawnOptions,
 } from '../spec/index.ts'
+import { throwIfAborted, untilAborted } from '../kit/deadline.ts'
 import { call } from './call.ts'
 import type { DaemonConnection } from './connection.ts'
 import { DaemonFiles } from './daemon-files.ts'
@@ -82,7 +83,13 @@ class DaemonSlots implements Slots {
       ...(env === undefined ? {} : { env }),
       ...(template === undefined ? {} : { template }),
     } as const
-    return await call(this.#connection, message, (value) => checkSlot(value, 'the response to slots create'), options)
+    throwIfAborted(options.signal)
+    const made = call(this.#connection, message, (value) => checkSlot(value, 'the response to slots create'))
+    return await untilAborted(made, options.signal).catch((error: unknown) => {
+      // Given up too late: nobody else knows of it.
+      made.then(() => this.remove(name)).catch(() => undefined)
+      throw error
+    })
   }
 
   async list(options: CallOptions = {}): Promise<readonly Slot[]> {

@@ -371,6 +371,54 @@ print(n)`
     expect(again!.result!.stdout).toBe('on\n')
   })
 
+  test('a command that stops or kills what keeps its slot harms that slot only, and no deadline', async () => {
+    const [bad, good] = await Promise.all([create(), create()])
+    const stop = `import os, signal, time
+for pid in os.listdir("/proc"):
+    try:
+        if pid.isdigit() and int(pid) != os.getpid():
+            os.kill(int(pid), signal.SIGSTOP)
+    except OSError:
+        pass
+time.sleep(60)`
+    const input = 'x'.repeat(3_000_000)
+    const began = slots.batch(
+      [
+        { slot: bad.name, argv: ['python3', '-c', stop], timeoutMs: 300 },
+        { slot: bad.name, argv: ['wc', '-c'], input },
+        { slot: good.name, argv: ['echo', 'fine'] },
+        { slot: bad.name, argv: ['sh', '-c', 'kill -9 -1; sleep 60'] },
+        { slot: bad.name, argv: ['echo', 'still'] },
+      ],
+      {},
+    )
+    expect((await slots.run(good.name, ['echo', 'fine'])).stdout).toBe('fine\n')
+    const results = await began
+    expect(results.map(({ result, error }) => error?.code ?? [result!.exitCode, result!.stdout])).toEqual([
+      [124, ''],
+      [0, `${input.length}\n`],
+      [0, 'fine\n'],
+      [137, ''],
+      [0, 'still\n'],
+    ])
+    expect(await slots.run(bad.name, ['python3', '-c', stop], { timeoutMs: 300 })).toMatchObject({
+      exitCode: 124,
+      timedOut: true,
+    })
+    expect((await slots.reset(bad.name)).isClean).toBe(true)
+    expect((await sh(bad, 'echo on')).stdout).toBe('on\n')
+  })
+
+  test('a creation that was given up leaves no slot', async () => {
+    const abort = new AbortController()
+    const name = `given-up-${++count}`
+    const made = slots.create({ name, pidsLimit: 64, isolation }, { signal: abort.signal })
+    abort.abort()
+    await expect(made).rejects.toMatchObject({ code: 'cancelled' })
+    await until(async () => (await asRoot('ls /data')).split('\n').every((one) => one !== name))
+    await until(async () => (await slots.list()).every((slot) => slot.name !== name))
+  })
+
   test('a shell keeps directory, variables and functions; its end is told and it begins anew', async () => {
     const slot = await create()
     await using shell = slots.shell(slot.name)

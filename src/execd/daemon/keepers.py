@@ -115,20 +115,21 @@ def keeper(sock, holds, slot=None):
         slot.become(sock)
     sock.sendall(b"R" + os.getpid().to_bytes(8, "big"))
     while True:
-        head, fds = receive_fds(sock, 4, 3)
+        head, fds = receive_fds(sock, 4, 4)
         if not head:
             os._exit(0)
         while len(head) < 4:
             head += sock.recv(4 - len(head))
         size = int.from_bytes(head, "big")
-        parts = []
-        while size:
-            part = sock.recv(min(size, 1 << 20))
-            if not part:
+        if size == 0:
+            large = fds.pop()
+            job = marshal.loads(os.pread(large, os.fstat(large).st_size, 0))
+            os.close(large)
+        else:
+            data = sock.recv(size, _socket.MSG_WAITALL)
+            if len(data) < size:
                 os._exit(0)
-            parts.append(part)
-            size -= len(part)
-        job = marshal.loads(b"".join(parts))
+            job = marshal.loads(data)
         if job[0] == "batch":
             slot.batch(sock, job, fds)
             continue
@@ -215,13 +216,19 @@ class Keeper:
     def start(self, process, job, fds):
         self.process = process
         data = marshal.dumps(job)
-        head = len(data).to_bytes(4, "big")
-        # The socket blocks for the time a keeper needs to take its job; a keeper only ever waits for this or for its command.
+        # A message is small enough for the socket to take it at once: a keeper that was stopped, perhaps by its own command,
+        # must not stop us.
         if len(data) < 60000:
-            send_fds(self.sock, head + data, fds)
+            send_fds(self.sock, len(data).to_bytes(4, "big") + data, fds)
         else:
-            send_fds(self.sock, head, fds)
-            self.sock.sendall(data)
+            large = os.memfd_create("job")
+            try:
+                view = memoryview(data)
+                while view:
+                    view = view[os.write(large, view) :]
+                send_fds(self.sock, b"\0\0\0\0", list(fds) + [large])
+            finally:
+                os.close(large)
 
     def readable(self, _events):
         try:

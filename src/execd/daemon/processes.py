@@ -14,6 +14,8 @@ from wire import Refused
 UNREAD_LIMIT = 256 * 1024
 DRAIN_LIMIT = 1024 * 1024
 GRACE_SECONDS = 0.05
+# Rounds of killing, 20 ms each, after which a keeper that does not report is ended itself.
+PATIENCE = 50
 KEPT_FINISHED = 1000
 KEPT_FINISHED_BYTES = 512 * 1024 * 1024
 KEPT_IN_MEMORY_BYTES = 64 * 1024 * 1024
@@ -308,13 +310,15 @@ class Process:
             self.after_kill.append(done)
         self.kill_again()
 
-    def kill_again(self):
+    def kill_again(self, tries=0):
         if self.is_empty or self.keeper is None:
             return self.killed()
         if self.keeper.pid and self.pid:
             trees.kill_pass(self.keeper.pid)
+            if tries > PATIENCE:  # a command with our keeper's user has stopped it
+                trees.send(self.keeper.pid, trees.KILL)
         # The keeper reports when nothing is left; until then something may have been forked behind the walk.
-        self.table.loop.later(0.02, self.kill_again)
+        self.table.loop.later(0.02, lambda: self.kill_again(tries + 1))
 
     def killed(self):
         done, self.after_kill = self.after_kill, []

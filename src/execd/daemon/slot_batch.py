@@ -9,6 +9,7 @@ from wire import Refused
 
 MOST_QUEUED = 4 * 1024 * 1024
 HEAD = slot_keeper.RECORD
+LATITUDE_SECONDS = 2
 MOST_OUTPUT = 64 * 1024 * 1024
 LATE = {"code": "timeout", "message": "the batch's time was up before the command began"}
 
@@ -171,10 +172,11 @@ class SlotRun:
             if command[3]:
                 command[3] = os.path.join(home, command[3])
         self.fd = -1
-        self.buffer = b""
+        self.buffer = bytearray()
         self.keeper = None
         self.watched = False
         self.held = None
+        self.timer = None
         self.over = False
 
     def enqueue(self):
@@ -185,7 +187,7 @@ class SlotRun:
         else:
             self.slot.queue.append(self)
 
-    def start(self):
+    def start(self, again=True):
         if self.slot.state != "ready":
             return self.end({"code": "conflict", "message": "slot %s was reset" % wire.quoted(self.slot.name)})
         read_end, write_end = os.pipe2(os.O_CLOEXEC)
@@ -202,12 +204,17 @@ class SlotRun:
             if self.keeper is not None:
                 self.keeper.process = None
                 self.keeper.lost()
-            self.keeper = None
+                self.keeper = None
+                if again:
+                    return self.start(False)  # it had been killed while it was idle
             return self.end(wire.from_os_error(error).error)
         finally:
             os.close(write_end)
         self.watched = True
+        self.since = time.monotonic()
         self.loop.watch(read_end, self.readable, read=True)
+        if self.timer is None and (self.deadline is not None or any(command[5] is not None for command in self.commands)):
+            self.watch_over()
 
     def adjust(self):
         if self.fd >= 0:
@@ -223,23 +230,47 @@ class SlotRun:
             return
         if not data:
             return self.ended()
-        self.buffer = self.buffer + data if self.buffer else data
-        at = 0
         buffer = self.buffer
+        buffer += data
+        at = 0
         while len(buffer) - at >= HEAD.size:
             head = HEAD.unpack_from(buffer, at)
             size = head[5] + head[6] + head[7]
             if len(buffer) - at - HEAD.size < size:
                 break
-            body = buffer[at + HEAD.size : at + HEAD.size + size]
+            body = bytes(memoryview(buffer)[at + HEAD.size : at + HEAD.size + size])
             at += HEAD.size + size
             command = self.commands.pop(0)
             if head[1] == 0:
                 self.batch.record(head, body)
             else:
                 self.failed(command, head[3], body)
-        self.buffer = buffer[at:]
+            self.since = time.monotonic()
+        del buffer[:at]
         self.batch.pump()
+
+    def due(self):
+        """When the first command of the list must have a result, or None. The keeper sees to that, if it can."""
+        timeout = self.commands[0][5]
+        ends = [moment for moment in (self.deadline, None if timeout is None else self.since + timeout) if moment is not None]
+        return min(ends) + LATITUDE_SECONDS if ends else None
+
+    def watch_over(self):
+        """A command can stop the keeper, whose user it has: then we end both."""
+        self.timer = None
+        if self.over or self.fd < 0 or not self.commands:
+            return
+        due = self.due()
+        if due is None:
+            self.timer = self.loop.later(LATITUDE_SECONDS, self.watch_over)  # another command may have a deadline
+        elif due > time.monotonic():
+            self.timer = self.loop.later(due - time.monotonic(), self.watch_over)
+        elif self.batch.queued >= MOST_QUEUED:
+            self.timer = self.loop.later(LATITUDE_SECONDS, self.watch_over)  # it waits for the client
+        else:
+            self.batch.put(HEAD.pack(self.commands.pop(0)[0], 0, slot_keeper.TIMED_OUT, 124, 0.0, 0, 0, 7) + b"SIGKILL")
+            self.held.left = True
+            self.end_keeper(self.keeper)
 
     def failed(self, command, number, where):
         """It could not be started. As a shell does: 127 when it is not there, 126 when it cannot be run."""
@@ -279,7 +310,13 @@ class SlotRun:
             return self.start()
         if self.commands and not self.held.told:
             return  # the keeper's word is on its way
-        self.end({"code": "process-not-found", "message": "slot %s was reset, or a command of it killed the others" % wire.quoted(self.slot.name)})
+        if self.commands and self.slot.state == "ready":
+            # A command killed all that has its user, the keeper with it; that one is over, as `run` would tell it.
+            self.batch.put(HEAD.pack(self.commands.pop(0)[0], 0, 0, 137, 0.0, 0, 0, 7) + b"SIGKILL")
+            if self.commands:
+                return self.start()
+            self.batch.pump()
+        self.end({"code": "process-not-found", "message": "slot %s was reset" % wire.quoted(self.slot.name)})
 
     def end(self, error):
         """error: for the commands that have no result."""
