@@ -124,9 +124,10 @@ describe('trusting a host', () => {
     })
   })
 
-  test('a key that the user has marked as revoked is refused; one that the user knows is told', async () => {
+  test('a key that the user knows is told; another one there, or a revoked one, is refused', async () => {
     await using server = await startSshServer({ hostKeyTypes: ['ed25519'] })
     await addSshNode('box', server.port)
+    execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', join(server.directory, 'other')])
     const [type, base64] = readFileSync(join(server.directory, 'host_ed25519.pub'), 'utf8').split(' ')
     const known = join(directory, 'user_known_hosts')
     writeFileSync(known, `[127.0.0.1]:${server.port} ${type} ${base64}\n`)
@@ -134,6 +135,14 @@ describe('trusting a host', () => {
     const { scans, confirm } = noted()
     await trustHost('box', { confirm })
     expect(scans[0]?.knownToSsh).toEqual([server.fingerprints['ed25519']])
+    await untrustHost('box')
+    const other = execFileSync('ssh-keygen', ['-yf', join(server.directory, 'other')], { encoding: 'utf8' })
+    writeFileSync(known, `[127.0.0.1]:${server.port} ${other}`)
+    await expect(trustHost('box', { confirm })).rejects.toMatchObject({
+      hint: expect.stringContaining(`ssh-keygen -R '[127.0.0.1]:${server.port}'`) as string,
+      data: { cause: 'host-key-changed', newFingerprint: server.fingerprints['ed25519'] },
+    })
+    await trustHost('box', { fingerprint: server.fingerprints['ed25519'] })
     await untrustHost('box')
     writeFileSync(known, `@revoked * ${type} ${base64}\n`)
     await expect(trustHost('box', { confirm })).rejects.toMatchObject({ data: { cause: 'host-key-revoked' } })
@@ -147,7 +156,11 @@ describe('trusting a host', () => {
     await addSshNode('hop', hop.port)
     await addSshNode('box', target.port, { key: 'work', jumpHosts: [`${username}@127.0.0.1:${hop.port}`] })
     const confirm = (): boolean => true
-    await expect(trustHost('box', { confirm })).rejects.toMatchObject({ data: { cause: 'host-key-unknown' } })
+    await expect(trustHost('box', { confirm })).rejects.toMatchObject({
+      message: expect.stringContaining(`[127.0.0.1]:${hop.port}, on the way to box`) as string,
+      hint: expect.stringContaining(`anyplace hosts trust 127.0.0.1:${hop.port}`) as string,
+      data: { cause: 'host-key-unknown' },
+    })
     expect(hop.log()).not.toContain('Accepted')
     await trustHost('hop', { confirm })
     expect(await trustHost('box', { confirm })).toMatchObject({

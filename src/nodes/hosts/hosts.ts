@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import { readFileSync } from 'node:fs'
+import { quoteShell } from '../../kit/quote.ts'
 import { AnyplaceError } from '../../spec/index.ts'
 import type { CallOptions } from '../../spec/index.ts'
 import { addPins, readPins, removePins } from '../../providers/ssh/host-pins.ts'
@@ -66,7 +67,9 @@ export async function trustHost(host: string, options: TrustHostOptions = {}): P
   const pins = linesOf(readPins(path), name)
   const files = knownHostsFiles.flatMap((file) => linesOf(parseKnownHosts(readOther(file)), name))
   refuseRevoked(name, keys, [...pins, ...files])
-  refuseChanged(name, host, keys, pins)
+  refuseChanged(name, keys, pins, `anyplace hosts rm ${host}, then trust it again`)
+  // The owner's own word counts for more than what the user's ssh remembers.
+  if (wanted === undefined) refuseChanged(name, keys, files, `ssh-keygen -R ${quoteShell(name)}, then trust it`)
   const accepted = wanted === undefined ? keys : keys.filter((key) => key.fingerprint === wanted)
   if (accepted.length === 0) throw otherFingerprint(name, wanted ?? '', keys)
   const added = accepted.filter((key) => !pins.some((pin) => pin.fingerprint === key.fingerprint))
@@ -141,8 +144,8 @@ function refuseRevoked(name: string, keys: readonly HostKey[], lines: readonly K
   })
 }
 
-/** A key of the same type that differs: nobody may pin over it without having removed it. */
-function refuseChanged(name: string, host: string, keys: readonly HostKey[], pins: readonly KnownHost[]): void {
+/** A key of the same type that differs from what is known: nobody may pin over it without having removed it. */
+function refuseChanged(name: string, keys: readonly HostKey[], pins: readonly KnownHost[], forget: string): void {
   for (const key of keys) {
     const same = pins.filter(({ marker, type }) => marker === undefined && type === key.type)
     const [old] = same
@@ -153,7 +156,7 @@ function refuseChanged(name: string, host: string, keys: readonly HostKey[], pin
         'This may be another machine that pretends to be it.',
       {
         field: 'host',
-        hint: `ask the owner of the host; if the change is theirs: anyplace hosts rm ${host}, then trust it again`,
+        hint: `ask the owner of the host; if the change is theirs: ${forget}`,
         data: { cause: 'host-key-changed', oldFingerprint: old.fingerprint, newFingerprint: key.fingerprint },
       },
     )

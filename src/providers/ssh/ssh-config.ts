@@ -89,6 +89,7 @@ export function configText(
     'BatchMode yes',
     `StrictHostKeyChecking ${target.acceptNewHostKey === true ? 'accept-new' : 'yes'}`,
     `UserKnownHostsFile ${[ownKnownHosts, ...resolved.knownHostsFiles].map(quoted).join(' ')}`,
+    'HashKnownHosts no', // whoever can read our pins can read the nodes as well
     'UpdateHostKeys no',
     'VerifyHostKeyDNS no',
     `ConnectTimeout ${connectSeconds}`,

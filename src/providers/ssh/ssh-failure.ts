@@ -1,12 +1,16 @@
 import { printable } from '../../execd/printable.ts'
+import { quoteShell } from '../../kit/quote.ts'
 import { AnyplaceError } from '../../spec/index.ts'
+import { stateDirectory } from '../../store/state-directory.ts'
 import type { ResolvedTarget } from './ssh-config.ts'
+import { lookupName } from './known-hosts.ts'
 import type { SshTarget } from './ssh-target.ts'
 
 type Maker = (context: Context) => AnyplaceError
 
 interface Context {
   readonly target: SshTarget
+  readonly resolved: ResolvedTarget | undefined
   readonly where: string
   readonly text: string
   readonly line: string
@@ -76,7 +80,7 @@ export function connectFailure(
   const lines = text.split('\n').filter((line) => line.trim() !== '')
   for (const [pattern, make] of CAUSES) {
     const found = lines.find((line) => pattern.test(line))
-    if (found !== undefined) return make({ target, where: place(target, resolved), text, line: short(found) })
+    if (found !== undefined) return make({ target, resolved, where: place(target, resolved), text, line: short(found) })
   }
   const said = short(lines.slice(-3).join('; ')) || `it ended with exit code ${exitCode}`
   return new AnyplaceError('connection-lost', `ssh to ${place(target, resolved)} failed: ${said}`, {
@@ -92,24 +96,32 @@ export function place(target: SshTarget, resolved: ResolvedTarget | undefined): 
   return target.name === address || target.name === '' ? address : `${target.name} (${address})`
 }
 
-function hostKey({ target, where, text }: Context, what: 'unknown' | 'changed' | 'revoked'): AnyplaceError {
+/** What ssh calls the target itself when it speaks of host keys. */
+function ownName(target: SshTarget, resolved: ResolvedTarget | undefined): string {
+  const alias = resolved?.lines.find((line) => line.startsWith('hostkeyalias '))?.slice('hostkeyalias '.length)
+  if (alias !== undefined && alias !== 'none') return alias
+  return lookupName(resolved?.hostname ?? target.host, resolved?.port ?? target.port ?? 22)
+}
+
+function hostKey({ target, resolved, where, text }: Context, what: 'unknown' | 'changed' | 'revoked'): AnyplaceError {
   const fingerprint = /SHA256:[A-Za-z0-9+/=]+/.exec(text)?.[0]
   const pinned = /^Offending .* key in (.+)$/m.exec(text)?.[1]
   // With jump hosts it may be another host's: ssh names which.
   const named =
     /host key is known for (\S+) and/.exec(text)?.[1] ?? /Host key for (\S+) has changed/.exec(text)?.[1] ?? undefined
-  const of = named === undefined ? where : `${named}, on the way to ${where}`
+  const isHop = named !== undefined && named !== ownName(target, resolved)
+  const of = isHop ? `${named}, on the way to ${where},` : where
   const shown = fingerprint === undefined ? '' : ` (${fingerprint})`
   const data = {
     cause: `host-key-${what}`,
     ...(fingerprint === undefined ? {} : { fingerprint }),
     ...(named === undefined ? {} : { host: named }),
   }
-  const trust = `anyplace hosts trust ${target.name || target.host}`
+  const host = isHop ? named.replace(/^\[([^:]+)\]/, '$1') : target.name || target.host
   if (what === 'unknown')
     return new AnyplaceError('permission-denied', `The host key of ${of} is not known${shown}: nothing was sent.`, {
       field: 'host',
-      hint: `compare its fingerprint with the host's own and pin it: ${trust}`,
+      hint: `compare its fingerprint with the host's own and pin it: anyplace hosts trust ${host}`,
       data,
     })
   if (what === 'revoked')
@@ -118,10 +130,18 @@ function hostKey({ target, where, text }: Context, what: 'unknown' | 'changed' |
       hint: 'ask the owner of the host for its new key',
       data,
     })
+  const isOurs = pinned === undefined || pinned.startsWith(stateDirectory())
+  const forget = isOurs
+    ? `anyplace hosts rm ${host}, then trust it again`
+    : `ssh-keygen -R ${quoteShell(named ?? host)}`
   return new AnyplaceError(
     'permission-denied',
     `The host key of ${of} has CHANGED${shown}: this may be another machine that pretends to be it. Nothing was sent.${pinned === undefined ? '' : ` The pinned key is in ${pinned}.`}`,
-    { field: 'host', hint: `ask the owner of the host; if the change is theirs: ${trust}`, data },
+    {
+      field: 'host',
+      hint: `ask the owner of the host; if the change is theirs: ${forget}`,
+      data,
+    },
   )
 }
 
