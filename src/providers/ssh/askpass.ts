@@ -4,6 +4,7 @@ import type { Socket } from 'node:net'
 import { join } from 'node:path'
 import { quoteArgv } from '../../kit/quote.ts'
 import { runtimeDirectory } from './runtime-directory.ts'
+import { ASKPASS_PREFIX } from './runtime-leftovers.ts'
 
 /** Tells ssh one password, once. */
 export interface Askpass extends AsyncDisposable {
@@ -30,7 +31,7 @@ const HELPER = [
  * question for a password, and nothing else that ssh may want to know.
  */
 export async function serveAskpass(password: string): Promise<Askpass> {
-  const directory = mkdtempSync(join(await runtimeDirectory(), 'ask-'))
+  const directory = mkdtempSync(join(await runtimeDirectory(), ASKPASS_PREFIX))
   const socketPath = join(directory, 's')
   const program = join(directory, 'askpass')
   let isSpent = false

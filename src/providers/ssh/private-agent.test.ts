@@ -1,14 +1,16 @@
 import { execFile, execFileSync } from 'node:child_process'
 import { generateKeyPairSync, verify } from 'node:crypto'
 import type { KeyObject } from 'node:crypto'
-import { existsSync, readdirSync, statSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, utimesSync } from 'node:fs'
 import { connect } from 'node:net'
 import type { Socket } from 'node:net'
-import { dirname } from 'node:path'
+import { tmpdir } from 'node:os'
+import { basename, dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import fc from 'fast-check'
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { servePrivateAgent } from './private-agent.ts'
+import { runtimeDirectory } from './runtime-directory.ts'
 import type { PrivateKey } from './ssh-target.ts'
 import { WireReader, wireInteger, wireString, wireUint32 } from './ssh-wire.ts'
 
@@ -208,5 +210,25 @@ test('a key that it cannot use is refused, without a word of it in the error', a
     const failure = servePrivateAgent([bad])
     await expect(failure).rejects.toMatchObject({ code: 'unsupported' })
     await expect(failure).rejects.not.toThrow('hunter2')
+  }
+})
+
+test('what a killed process left a day ago is removed; what is younger, or a control socket, stays', async () => {
+  const runtime = mkdtempSync(join(tmpdir(), 'anyplace-run-'))
+  vi.stubEnv('XDG_RUNTIME_DIR', runtime)
+  try {
+    const directory = await runtimeDirectory()
+    expect(dirname(directory)).toBe(runtime)
+    const old = new Date(Date.now() - 25 * 3600 * 1000)
+    for (const name of ['agent-old', 'ask-old', 'scan-old', 'x.conf', 'x.pub', 'abcdef', 'agent-new']) {
+      mkdirSync(join(directory, name))
+      if (name !== 'agent-new') utimesSync(join(directory, name), old, old)
+    }
+    await using agent = await servePrivateAgent([ed25519()])
+    const own = basename(dirname(agent.socketPath))
+    expect(new Set(readdirSync(directory))).toEqual(new Set(['abcdef', 'agent-new', own]))
+  } finally {
+    vi.unstubAllEnvs()
+    rmSync(runtime, { recursive: true, force: true })
   }
 })

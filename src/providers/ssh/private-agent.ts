@@ -1,11 +1,12 @@
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
 import type { Server, Socket } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { AnyplaceError } from '../../spec/index.ts'
 import { fileError } from '../../kit/file-error.ts'
 import { agentAnswers } from './agent-answers.ts'
+import { AGENT_PREFIX, sweepLeftovers } from './runtime-leftovers.ts'
+import { runtimeDirectory } from './runtime-directory.ts'
 import type { PrivateKey } from './ssh-target.ts'
 import { wireString } from './ssh-wire.ts'
 
@@ -21,9 +22,6 @@ export interface PrivateAgent extends AsyncDisposable {
 const MAX_MESSAGE_BYTES = 256 * 1024
 /** One ssh needs one, and one more for each jump host. */
 const MAX_CLIENTS = 64
-/** The shortest limit of a socket's path among the systems we run on (macOS), less its final zero. */
-const MAX_PATH_BYTES = 103
-
 /** Directories of agents that are open; what is left of them when the process ends is removed then. */
 const open = new Set<string>()
 
@@ -42,7 +40,7 @@ export async function servePrivateAgent(
   const { signal } = options
   const answers = agentAnswers(keys)
   if (signal?.aborted) throw cancelled(signal)
-  const directory = makeDirectory()
+  const directory = await makeDirectory()
   const socketPath = join(directory, 'agent')
   const clients = new Set<Socket>()
   const server = createServer((socket) => {
@@ -96,24 +94,17 @@ async function serve(socket: Socket, answer: (message: Buffer) => Promise<Buffer
   }
 }
 
-function makeDirectory(): string {
-  // The runtime directory is private, in memory, and emptied when the user logs out.
-  const parents = [process.env['XDG_RUNTIME_DIR'], tmpdir(), '/tmp'].filter(
-    (parent): parent is string =>
-      !!parent && Buffer.byteLength(parent) + '/anyplace-XXXXXX/agent'.length <= MAX_PATH_BYTES,
-  )
-  let failure: unknown
-  for (const parent of parents) {
-    try {
-      const directory = mkdtempSync(join(parent, 'anyplace-'))
-      if (open.size === 0) process.on('exit', removeAll)
-      open.add(directory)
-      return directory
-    } catch (error) {
-      failure ??= error
-    }
+async function makeDirectory(): Promise<string> {
+  const parent = await runtimeDirectory()
+  sweepLeftovers(parent)
+  try {
+    const directory = mkdtempSync(join(parent, AGENT_PREFIX))
+    if (open.size === 0) process.on('exit', removeAll)
+    open.add(directory)
+    return directory
+  } catch (error) {
+    throw fileError(error, 'make a private directory in', parent)
   }
-  throw fileError(failure, 'make a private directory in', parents[0] ?? tmpdir())
 }
 
 function removeDirectory(directory: string): void {

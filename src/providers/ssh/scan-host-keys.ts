@@ -7,6 +7,7 @@ import { checkTarget } from './check-target.ts'
 import { parseKnownHosts } from './known-hosts.ts'
 import type { HostKey } from './known-hosts.ts'
 import { runtimeDirectory, uniqueName } from './runtime-directory.ts'
+import { SCAN_PREFIX } from './runtime-leftovers.ts'
 import { connectFailure, place } from './ssh-failure.ts'
 import { callSsh } from './ssh-program.ts'
 import type { SshTarget } from './ssh-target.ts'
@@ -63,7 +64,7 @@ async function ask(
   family: string,
   signal: AbortSignal,
 ): Promise<(HostKey & { readonly name: string }) | undefined> {
-  const directory = join(await runtimeDirectory(), `scan-${uniqueName()}`)
+  const directory = join(await runtimeDirectory(), `${SCAN_PREFIX}${uniqueName()}`)
   await mkdir(directory, { mode: 0o700 })
   const seen = join(directory, 'known_hosts')
   try {
