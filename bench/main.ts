@@ -6,6 +6,7 @@ const BENCHES: Readonly<Record<string, () => Promise<Report>>> = {
   create: async () => (await import('./create.ts')).benchCreate(),
   stream: async () => (await import('./stream.ts')).benchStream(),
   openmodal: async () => (await import('./openmodal.ts')).benchOpenModal(),
+  ssh: async () => (await import('./ssh.ts')).benchSsh(),
   pool: async () => (await import('./pool.ts')).benchPool(),
 }
 
