@@ -107,7 +107,8 @@ async function run(plan: SyncPlan, options: SyncOptions, hands: Hands): Promise<
   const report = (phase: SyncProgress['phase'], { files, bytes }: TreeResult): void =>
     options.onProgress?.({ phase, files, bytes, totalFiles: plan.files, totalBytes: plan.bytes })
   try {
-    await hands.prepare()
+    // A tree that is not there is made by the transfer itself, which is faster where nobody can be reading yet.
+    if (plan.moved.length === 0) await hands.prepare()
     await removeAll(plan.inTheWay, hands, signal)
     let moved: TreeResult = { files: 0, bytes: 0 }
     for (const only of parts(plan.moved.map(({ path }) => path))) {
