@@ -1,6 +1,7 @@
 import { posix } from 'node:path'
 import { AnyplaceError, unsupportedField } from '../../spec/index.ts'
 import type { CallOptions, Machine, SandboxSpec } from '../../spec/index.ts'
+import type { Connection } from './connection.ts'
 import { readableText } from './readable-text.ts'
 import { RUN_DIRECTORY } from './supervisor.ts'
 
@@ -31,7 +32,7 @@ const RESERVED_TARGETS = ['/', '/proc', '/sys', '/dev', RUN_DIRECTORY]
 export async function hostDirectories(
   machine: Machine,
   spec: SandboxSpec,
-  socketPath: string,
+  { kind, socket: { path: socketPath } }: Pick<Connection, 'kind' | 'socket'>,
   options: CallOptions = {},
 ): Promise<readonly BindMount[]> {
   const asked = [
@@ -49,9 +50,9 @@ export async function hostDirectories(
     throw unsupportedField(
       spec.workspace === undefined ? 'mounts' : 'workspace',
       asked[0]?.source,
-      `The engine on ${machine.label}`,
+      `The ${kind} engine on ${machine.label}`,
       'directories of this computer are not there',
-      'Upload the files instead',
+      'upload the files instead, or use the engine namespace or direct, which take directories of that machine',
     )
   }
   const sockets = await Promise.all([socketPath, ...ENGINE_SOCKETS].map((path) => resolveLinks(machine, path, options)))

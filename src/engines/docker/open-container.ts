@@ -42,7 +42,7 @@ export async function openContainer(
   const limits = limitsOf(spec, connection, machine.label)
   const facts = await machine.facts({ signal })
   const gpus = gpuDevices(spec.gpu, facts, connection, machine.label)
-  const mounts = await hostDirectories(machine, spec, connection.socket.path, { signal })
+  const mounts = await hostDirectories(machine, spec, connection, { signal })
   const [image, network] = await Promise.all([
     pullImage(machine, connection, imageName, { signal, onProgress: request.onProgress }),
     spec.network === false ? 'none' : networkMode(connection, machine.label),

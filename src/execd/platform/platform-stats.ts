@@ -25,9 +25,15 @@ else
   tell nanoseconds $group/cpu,cpuacct/cpuacct.usage
 fi
 count=0
-for process in /proc/[0-9]*; do
-  [ "$process" = "/proc/$$" ] || count=$((count + 1))
-done
+if [ -n "$ANYPLACE_SANDBOX" ]; then
+  # The place is a whole machine: what is ours carries the mark. This shell and the two of the pipe do too.
+  count=$(($(grep -lszxF "ANYPLACE_SANDBOX=$ANYPLACE_SANDBOX" /proc/[0-9]*/environ 2>/dev/null | wc -l) - 3))
+  [ "$count" -ge 0 ] || count=0
+else
+  for process in /proc/[0-9]*; do
+    [ "$process" = "/proc/$$" ] || count=$((count + 1))
+  done
+fi
 echo "processes $count"
 df -P -k "$1" | while read -r device size used rest; do echo "disk $size $used"; done
 `

@@ -95,12 +95,13 @@ export async function startMaster(
       ...['-o', 'ControlMaster=yes', '-o', `ControlPath=${controlPath}`, '-o', `ControlPersist=${persistSeconds}`],
       ...destination(target, credentials),
     ]
-    const { exitCode, stderr } = await callSsh(argv, { signal })
+    const hasProxy = resolved.lines.some((line) => /^proxy(jump|command) (?!none$)/.test(line))
+    const how = { signal, onlyOwn: !hasProxy && target.identity.kind !== 'config' }
+    const { exitCode, stderr } = await callSsh(argv, how)
     if (exitCode !== 0) {
       // What a jump host's ssh says is lost where a master persists: without one it is told.
-      const hasProxy = resolved.lines.some((line) => /^proxy(jump|command) (?!none$)/.test(line))
       const told = hasProxy
-        ? await callSsh(['-F', configPath, '-T', ...destination(target, credentials), 'exit 0'], { signal })
+        ? await callSsh(['-F', configPath, '-T', ...destination(target, credentials), 'exit 0'], how)
         : undefined
       throw connectFailure(target, resolved, told === undefined || told.exitCode === 0 ? stderr : told.stderr, exitCode)
     }
@@ -146,7 +147,7 @@ export async function stopMaster(master: Master): Promise<void> {
 
 /** A session over the master. Without the master it fails at once: it never connects by itself. */
 export function startSession(master: Master, command: string, options: CallOptions = {}): Promise<ChildChannel> {
-  return startSsh([...muxOptions(master), '-T', '--', 'host', command], options)
+  return startSsh([...muxOptions(master), '-T', '--', 'host', command], { ...options, onlyOwn: true })
 }
 
 function muxOptions(master: Master): readonly string[] {

@@ -172,15 +172,21 @@ class PlainHost implements Host {
     const words = Object.keys(env).length === 0 ? argv : ['env', ...inner]
     const from = cwd === undefined ? words : ['/bin/sh', '-c', 'cd -- "$1" && shift && exec "$@"', 'sh', cwd, ...words]
     const enter = `${facts.stateDirectory}/sandboxes/${this.id}/enter.sh`
-    return sessions.run(['/bin/sh', enter, ...from], { signal })
+    try {
+      return await sessions.run(['/bin/sh', enter, ...from], { signal, needs: enter })
+    } catch (error) {
+      throw AnyplaceError.is(error, 'file-not-found') ? this.#gone() : error
+    }
   }
 
   async info(options: CallOptions = {}): Promise<HostInfo> {
     for await (const record of records(this.#linked, options)) if (record.id === this.id) return infoOf(record)
-    throw new AnyplaceError(
-      'sandbox-gone',
-      `Sandbox ${JSON.stringify(this.name)} has ended: it was removed or its lifetime ended.`,
-    )
+    throw this.#gone()
+  }
+
+  #gone(): AnyplaceError {
+    const why = Date.now() >= this.#record.expiresAtMs ? 'its lifetime ended' : 'it was removed'
+    return new AnyplaceError('sandbox-gone', `Sandbox ${JSON.stringify(this.name)} has ended: ${why}.`)
   }
 
   close(options: CallOptions = {}): Promise<void> {

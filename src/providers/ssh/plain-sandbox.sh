@@ -3,18 +3,39 @@ umask 077
 sandboxes=$state/sandboxes names=$state/names
 say() { printf '%s\000' "$@"; }
 
+# holds FILE TEXT : also where the text stands between NULs, which some greps take for the end
+holds() {
+  line=
+  { while IFS= read -r line || [ -n "$line" ]; do
+    case $line in *"$2"*) return 0 ;; esac
+    line=
+  done <"$1"; } 2>/dev/null
+  return 1
+}
+
+# marked : the environments that carry the sandbox's mark
+marked() {
+  if printf 'x\000yes' | grep -qzxF yes 2>/dev/null; then
+    grep -lszxF "ANYPLACE_SANDBOX=$id" /proc/[0-9]*/environ 2>/dev/null
+  else
+    for file in /proc/[0-9]*/environ; do
+      if holds "$file" "ANYPLACE_SANDBOX=$id"; then echo "$file"; fi
+    done
+  fi
+}
+
 # remove : ends everything that carries the sandbox's mark, then removes all of it. Stopped first: what is stopped cannot
 # fork away from the next look.
 remove() {
   watch=
   if [ -r "$sandboxes/$id/watch" ]; then read -r watch <"$sandboxes/$id/watch"; fi
-  if [ -n "$watch" ] && [ "$watch" != $$ ] && grep -qsF "$id" "/proc/$watch/cmdline"; then
+  if [ -n "$watch" ] && [ "$watch" != $$ ] && holds "/proc/$watch/cmdline" "$id"; then
     kill -s KILL -- "-$watch" 2>/dev/null
   fi
   round=0
   while [ $round -lt 50 ]; do
     round=$((round + 1)) pids=
-    for file in $(grep -lsF "ANYPLACE_SANDBOX=$id" /proc/[0-9]*/environ 2>/dev/null); do
+    for file in $(marked); do
       pid=${file#/proc/}
       pids="$pids ${pid%%/*}"
     done

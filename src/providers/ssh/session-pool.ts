@@ -2,7 +2,7 @@ import { abortError, throwIfAborted } from '../../kit/deadline.ts'
 import type { ChildChannel } from '../../kit/child-channel.ts'
 import { collectBytes } from '../../kit/collect.ts'
 import { utf8Lossy } from '../../kit/text-bytes.ts'
-import { quoteArgv } from '../../kit/quote.ts'
+import { quoteArgv, quoteShell } from '../../kit/quote.ts'
 import { AnyplaceError } from '../../spec/index.ts'
 import type { CallOptions, Channel } from '../../spec/index.ts'
 import { shellCommand } from './host-script.ts'
@@ -14,6 +14,8 @@ import type { PrivateKey, SshTarget } from './ssh-target.ts'
 /** OpenSSH's own limit of sessions for one connection; a server with a lower one says so when it is reached. */
 const SESSIONS = 10
 const MOST_MASTERS = 20
+/** Exit code of a session whose command was not started, since what it needs is gone. */
+const GONE = 76
 const MARK = Buffer.from('\u0001anyplace-session\u0001')
 const MAX_NOISE_BYTES = 64 * 1024
 
@@ -41,12 +43,15 @@ export class SessionPool {
   }
 
   /**
-   * Starts a process on the host, through sh. The environment is what the server gives.
+   * Starts a process on the host, through sh. The environment is what the server gives. With `needs` it is not started
+   * where that file is not.
    *
-   * @throws AnyplaceError `resource-exhausted`, `connection-lost`, and what connecting fails with
+   * @throws AnyplaceError `file-not-found` for what it needs, `resource-exhausted`, `connection-lost`, and what connecting fails with
    */
-  async run(argv: readonly string[], options: CallOptions & { readonly tty?: boolean } = {}): Promise<Channel> {
-    const script = `printf '\\001anyplace-session\\001'\nexec ${quoteArgv(argv)}\n`
+  async run(argv: readonly string[], options: CallOptions & { readonly needs?: string } = {}): Promise<Channel> {
+    const { needs } = options
+    const check = needs === undefined ? '' : `[ -e ${quoteShell(needs)} ] || exit ${GONE}\n`
+    const script = `${check}printf '\\001anyplace-session\\001'\nexec ${quoteArgv(argv)}\n`
     const { command, input } = shellCommand(script, new Uint8Array())
     for (;;) {
       throwIfAborted(options.signal)
@@ -151,6 +156,7 @@ async function begun(
   const said = utf8Lossy(await collectBytes(channel.stderr, { maxBytes: MAX_NOISE_BYTES }))
   if (/Session open refused by peer|administratively prohibited|open failed/i.test(said)) return 'full'
   if (exitCode === 255 || exitCode === null) return 'dead'
+  if (exitCode === GONE) throw new AnyplaceError('file-not-found', 'What the command needs is not on the host.')
   throw new AnyplaceError(
     'connection-lost',
     `A session ended (exit code ${exitCode}) before its command began: ${said.trim()}`,

@@ -25,10 +25,21 @@ export function sshEnvironment(): Record<string, string> {
   return env
 }
 
+/** What ssh itself reads; whatever else there is belongs to the programs that a config may start. */
+const OWN = /^(LC_ALL|PATH|HOME|USER|LOGNAME|SHELL|TMPDIR|SSH_AUTH_SOCK|SSH_SK_PROVIDER|KRB5\w*|XDG_RUNTIME_DIR)$/
+
+export interface SshOptions extends CallOptions {
+  /** Only what ssh itself reads of the environment, where no program of the user's is started. @default false */
+  readonly onlyOwn?: boolean | undefined
+}
+
 /** Starts OpenSSH's client with the user's environment. */
-export async function startSsh(argv: readonly string[], options: CallOptions = {}): Promise<ChildChannel> {
+export async function startSsh(argv: readonly string[], options: SshOptions = {}): Promise<ChildChannel> {
+  const { signal, onlyOwn = false } = options
+  const whole = sshEnvironment()
+  const env = onlyOwn ? Object.fromEntries(Object.entries(whole).filter(([name]) => OWN.test(name))) : whole
   try {
-    return await childChannel(['ssh', ...argv], { env: sshEnvironment(), ...options })
+    return await childChannel(['ssh', ...argv], { env, signal })
   } catch (error) {
     if (!AnyplaceError.is(error, 'command-not-found')) throw error
     throw new AnyplaceError('unsupported', 'There is no ssh program on this computer.', {
@@ -39,7 +50,7 @@ export async function startSsh(argv: readonly string[], options: CallOptions = {
 }
 
 /** Runs it to its end with nothing on stdin. */
-export async function callSsh(argv: readonly string[], options: CallOptions = {}): Promise<SshAnswer> {
+export async function callSsh(argv: readonly string[], options: SshOptions = {}): Promise<SshAnswer> {
   const { signal } = options
   const channel = await startSsh(argv, options)
   const onAbort = (): void => void channel.close()
