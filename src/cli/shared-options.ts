@@ -17,7 +17,7 @@ import {
 export const nodeOptions = {
   on: value(
     'NODE',
-    'where: local, local/docker, local/podman, local/namespace, local/direct (default: $ANYPLACE_ON, else local)',
+    'a node, with an engine behind a slash if you like: local, local/docker, gpu-box (default: $ANYPLACE_ON, else the default node)',
     parseText,
   ),
 } as const

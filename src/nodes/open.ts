@@ -12,7 +12,11 @@ import { resolveNode } from './resolve-node.ts'
 
 /** Where a call goes. */
 export interface NodeOptions {
-  /** A node: `local`, `local/docker`, `local/podman`, `local/namespace`, `local/direct`. @default ANYPLACE_ON, else 'local' */
+  /**
+   * A node: `local` or one that was added, with an engine behind a slash if you like: `local/docker`, `gpu-box/direct`.
+   *
+   * @default ANYPLACE_ON, else the default node, else 'local'
+   */
   readonly on?: string | undefined
 }
 

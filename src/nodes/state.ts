@@ -11,7 +11,7 @@ export interface StateOptions {
 
 /** How the vault is opened. */
 export interface VaultOptions extends StateOptions {
-  /** @default the environment variable ANYPLACE_VAULT_KEY when it is set, else the file vault.key in the directory */
+  /** @default ANYPLACE_VAULT_KEY or ANYPLACE_VAULT_PASSPHRASE when set, else the file vault.key in the directory */
   readonly vaultKey?: VaultKeySource | undefined
 }
 

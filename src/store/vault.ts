@@ -32,6 +32,7 @@ export interface Vault extends AsyncDisposable {
 const NAMESPACE = 'vault'
 const LOCK = { namespace: 'vault-lock', key: 'lock' } as const
 const KEY_VARIABLE = 'ANYPLACE_VAULT_KEY'
+const PASSPHRASE_VARIABLE = 'ANYPLACE_VAULT_PASSPHRASE'
 const CHECK_NAME = '\0check'
 const NONCE_BYTES = 12
 const TAG_BYTES = 16
@@ -50,7 +51,7 @@ interface Lock {
  *
  * @param options.directory @default the state directory
  * @param options.key @default the environment variable ANYPLACE_VAULT_KEY (base64 of 32 bytes) when it is set, else the
- * file `vault.key` in the directory, which is made when the vault is new
+ * passphrase in ANYPLACE_VAULT_PASSPHRASE, else the file `vault.key` in the directory, which is made when the vault is new
  * @throws AnyplaceError `vault-locked` when the key is missing or is not the one that this vault was made with;
  * `permission-denied` when the key file is open to others
  */
@@ -58,7 +59,7 @@ export async function openVault(
   options: { readonly directory?: string | undefined; readonly key?: VaultKeySource | undefined } = {},
 ): Promise<Vault> {
   const directory = options.directory ?? stateDirectory()
-  const source = options.key ?? { from: process.env[KEY_VARIABLE] ? 'environment' : 'file' }
+  const source = options.key ?? defaultSource()
   const store = await openStore({ directory })
   try {
     return new SealedStore(store, await unlock(store, directory, source))
@@ -71,6 +72,12 @@ export async function openVault(
 /** Removes a secret without the vault's key, which only reading one needs. True when there was such a secret. */
 export function removeSealed(store: Store, name: string): Promise<boolean> {
   return store.delete(NAMESPACE, checkedName(name))
+}
+
+function defaultSource(): VaultKeySource {
+  if (process.env[KEY_VARIABLE]) return { from: 'environment' }
+  const passphrase = process.env[PASSPHRASE_VARIABLE]
+  return passphrase ? { from: 'passphrase', passphrase } : { from: 'file' }
 }
 
 async function unlock(store: Store, directory: string, source: VaultKeySource): Promise<Buffer> {
@@ -122,7 +129,7 @@ function locked(lock: Lock | undefined, source: VaultKeySource): AnyplaceError {
 }
 
 function hintFor(lock: Lock | undefined): string | undefined {
-  if (lock?.from === 'passphrase') return 'this vault was made with a passphrase'
+  if (lock?.from === 'passphrase') return `this vault was made with a passphrase: set ${PASSPHRASE_VARIABLE}`
   if (lock?.from === 'environment') return `this vault was made with the key in ${KEY_VARIABLE}`
   return lock === undefined ? undefined : 'this vault was made with the key file vault.key'
 }

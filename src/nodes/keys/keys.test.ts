@@ -3,7 +3,7 @@ import { createPrivateKey } from 'node:crypto'
 import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { addNode, removeNode } from '../registry/nodes.ts'
 import { addKey, generateKey, getKey, listKeys, openKey, removeKey } from './keys.ts'
 
@@ -118,4 +118,18 @@ test('another vault key opens nothing, and says so', async () => {
   const vaultKey = { from: 'passphrase', passphrase: 'x' } as const
   await expect(openKey('one', { directory, vaultKey })).rejects.toMatchObject({ code: 'vault-locked' })
   await removeKey('one', { directory })
+})
+
+test('a vault with a passphrase is opened by the environment, for nodes as well', async () => {
+  vi.stubEnv('ANYPLACE_VAULT_PASSPHRASE', 'caf\u00e9 au lait')
+  const { fingerprint } = await generateKey('one', { directory })
+  expect((await openKey('one', { directory })).fingerprint).toBe(fingerprint)
+  expect(readdirSync(directory)).not.toContain('vault.key')
+  expect(onDisk().includes('au lait')).toBe(false)
+  vi.stubEnv('ANYPLACE_VAULT_PASSPHRASE', 'tea')
+  await expect(openKey('one', { directory })).rejects.toMatchObject({ code: 'vault-locked' })
+  vi.stubEnv('ANYPLACE_VAULT_PASSPHRASE', '')
+  const hint = expect.stringContaining('ANYPLACE_VAULT_PASSPHRASE') as string
+  await expect(openKey('one', { directory })).rejects.toMatchObject({ code: 'vault-locked', hint })
+  vi.unstubAllEnvs()
 })
