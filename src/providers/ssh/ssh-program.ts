@@ -16,11 +16,14 @@ export interface SshAnswer {
   readonly stderr: string
 }
 
+/** A config with `SendEnv *` would send the vault's key to the host. */
+const NOT_FOR_SSH = /^(LC_|LANG|SSH_ASKPASS|ANYPLACE_VAULT_)/
+
 /** The user's own environment, so that agent and config work; messages in English, and no program of theirs is asked for passwords. */
 export function sshEnvironment(): Record<string, string> {
   const env: Record<string, string> = { LC_ALL: 'C' }
   for (const [name, value] of Object.entries(process.env)) {
-    if (value !== undefined && !/^LC_|^LANG|^SSH_ASKPASS/.test(name) && !/\p{Surrogate}/u.test(value)) env[name] = value
+    if (value !== undefined && !NOT_FOR_SSH.test(name) && !/\p{Surrogate}/u.test(value)) env[name] = value
   }
   return env
 }
