@@ -55,6 +55,7 @@ export class Fleet {
   #isActive = false
   /** The last failure is one that trying again does not mend. */
   #isBlocked = false
+  #hasOpened = false
   /** Why the last one could not be opened; for messages. */
   lastFailure: AnyplaceError | undefined
 
@@ -236,6 +237,7 @@ export class Fleet {
       }
       this.#sandboxes.add(sandbox)
       this.#retryMs = FIRST_RETRY_MS
+      this.#hasOpened = true
       this.lastFailure = undefined
       this.#watch(sandbox)
       this.#events.opened(opened)
@@ -311,7 +313,9 @@ export class Fleet {
     const failure = asError(error)
     debug('could not open: %s', failure.message)
     this.lastFailure = failure
-    if (failure.retryable) this.#retryIn(this.#nextRetryMs())
+    // An engine that never answered is not there; one that did may come back.
+    const isHopeless = !failure.retryable || (failure.code === 'engine-unavailable' && !this.#hasOpened)
+    if (!isHopeless) this.#retryIn(this.#nextRetryMs())
     else {
       this.#isBlocked = true
       this.#events.failed(failure)

@@ -117,7 +117,8 @@ async function openWithImage(
     return await source.open(request)
   } catch (error) {
     // A conflict too: the running one may have been opened without.
-    const isImage = AnyplaceError.is(error) && ['unsupported', 'conflict'].includes(error.code) && error.field === 'image'
+    const isImage =
+      AnyplaceError.is(error) && ['unsupported', 'conflict'].includes(error.code) && error.field === 'image'
     if (!isImage || loaded.origins.image.kind !== 'default') throw error
     const { image: _, ...rest } = request
     return source.open(rest)

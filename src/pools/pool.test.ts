@@ -241,17 +241,24 @@ test('what can never be opened is told at once; what may work later is tried aga
   await expect(newPool({ appName: 'b' }).start()).rejects.toMatchObject({ code: 'image-not-found' })
   let tries = 0
   place.onOpen = () => {
-    if (++tries < 3) throw new AnyplaceError('engine-unavailable', 'Not yet.')
+    if (++tries < 3) throw new AnyplaceError('resource-exhausted', 'Not yet.')
   }
   await newPool({ appName: 'c' }).acquire()
   expect(tries).toBe(3)
   place.onOpen = () => {
-    throw new AnyplaceError('engine-unavailable', 'Not today.')
+    throw new AnyplaceError('resource-exhausted', 'Not today.')
   }
   const error: unknown = await newPool({ appName: 'd' })
     .acquire(undefined, { timeoutMs: 100 })
     .catch((reason: unknown) => reason)
   expect(error).toMatchObject({ code: 'timeout', message: expect.stringContaining('Not today.') })
+  await expect(newPool({ appName: 'g', acquireTimeoutMs: 100 }).start()).rejects.toMatchObject({
+    code: 'resource-exhausted',
+  })
+  place.onOpen = () => {
+    throw new AnyplaceError('engine-unavailable', 'No engine.')
+  }
+  await expect(newPool({ appName: 'h' }).acquire()).rejects.toMatchObject({ code: 'engine-unavailable' })
   const secrets = newPool({ appName: 'e', secrets: ['token'] }).acquire()
   await expect(secrets).rejects.toMatchObject({ code: 'unsupported', field: 'secrets' })
   const isolated = newPool({ appName: 'f', isolation: 'namespace' }).acquire()

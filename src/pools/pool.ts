@@ -108,10 +108,17 @@ export class Pool implements AsyncDisposable {
    */
   async start(): Promise<void> {
     await this.#begin()
-    const { minSandboxes } = this.#parts.loaded.profile
+    const { minSandboxes, acquireTimeoutMs } = this.#parts.loaded.profile
+    const endsAt = performance.now() + acquireTimeoutMs
     while (this.#fleet.sandboxes.size < minSandboxes && this.#stopping === undefined) {
       if (this.#firstFailure !== undefined) throw this.#firstFailure
-      await new Promise<void>((resolve) => this.#whenChanged.push(resolve))
+      const { lastFailure } = this.#fleet
+      // Opening may take long; failing again and again may not.
+      if (lastFailure !== undefined && performance.now() > endsAt) throw lastFailure
+      await new Promise<void>((resolve) => {
+        this.#whenChanged.push(resolve)
+        setTimeout(resolve, acquireTimeoutMs / 4).unref()
+      })
     }
   }
 
