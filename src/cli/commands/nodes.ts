@@ -104,7 +104,7 @@ export const nodesListCommand = defineCommand({
       `${node.isDefault ? '*' : ' '} ${node.name}`,
       node.config.type,
       whereOf(node.config),
-      healthOf(node),
+      healthOf(node, false),
     ])
     const text = options.quiet
       ? nodes.map(({ name }) => `${name}\n`).join('')
@@ -128,7 +128,7 @@ export const nodesShowCommand = defineCommand({
         field,
         Array.isArray(setting) ? setting.join(', ') : String(setting),
       ]),
-      ['health', healthOf(node)],
+      ['health', healthOf(node, true)],
       ['probed', node.probe === undefined ? 'never' : `${ago(node.probe.at)} ago`],
     ]
     await reporter.result({ node }, fields(pairs))
@@ -195,10 +195,10 @@ function whereOf(config: NodeConfig): string {
   return `${user}${config.host}${config.port === undefined ? '' : `:${config.port}`}`
 }
 
-function healthOf({ health }: NodeInfo): string {
+function healthOf({ health }: NodeInfo, withReason: boolean): string {
   if (health === undefined) return 'not tested'
-  const state = health.state === 'ok' ? 'ok' : `failing: ${health.message ?? ''}`
-  return `${state} (${ago(health.checkedAt)} ago)`
+  const reason = withReason && health.message !== undefined ? `: ${health.message}` : ''
+  return `${health.state} (${ago(health.checkedAt)} ago)${reason}`
 }
 
 function ago(date: Date): string {

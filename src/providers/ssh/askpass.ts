@@ -6,6 +6,12 @@ import { quoteArgv } from '../../kit/quote.ts'
 import { runtimeDirectory } from './runtime-directory.ts'
 import { ASKPASS_PREFIX } from './runtime-leftovers.ts'
 
+/** Whose password it is. A hop on the way may ask as well, and must not get it. */
+export interface PasswordLogin {
+  readonly username: string
+  readonly hostname: string
+}
+
 /** Tells ssh one password, once. */
 export interface Askpass extends AsyncDisposable {
   /** For the environment of ssh: where to ask, no secret. */
@@ -28,9 +34,11 @@ const HELPER = [
 /**
  * Serves a password to an ssh that we start. ssh runs a small program of ours for it, which asks back over a socket in a
  * directory that only this user can enter: the password is in no argument, no environment and no file. It answers one
- * question for a password, and nothing else that ssh may want to know.
+ * question for the password of that user on that host, and nothing else that ssh may want to know.
  */
-export async function serveAskpass(password: string): Promise<Askpass> {
+export async function serveAskpass(password: string, login: PasswordLogin): Promise<Askpass> {
+  // As ssh writes it in front of its question.
+  const who = `${login.username.slice(0, 30)}@${login.hostname.slice(0, 128)}`.toLowerCase()
   const directory = mkdtempSync(join(await runtimeDirectory(), ASKPASS_PREFIX))
   const socketPath = join(directory, 's')
   const program = join(directory, 'askpass')
@@ -47,7 +55,9 @@ export async function serveAskpass(password: string): Promise<Askpass> {
       if (prompt.length > MAX_PROMPT_BYTES) socket.destroy()
     })
     socket.on('end', () => {
-      const mayAnswer = !isSpent && /password/i.test(prompt) && !/passphrase|yes\/no/i.test(prompt)
+      const question = prompt.toLowerCase()
+      const isFor = question.startsWith(`${who}'s password`) || question.startsWith(`(${who}) `)
+      const mayAnswer = !isSpent && isFor && question.includes('password')
       isSpent ||= mayAnswer
       socket.end(mayAnswer ? password : '')
     })

@@ -66,7 +66,7 @@ async function withPassword(
   password: string,
   signal: AbortSignal,
 ): Promise<string> {
-  await using askpass = await serveAskpass(password)
+  await using askpass = await serveAskpass(password, login.resolved)
   const options = [
     'BatchMode=no',
     'PubkeyAuthentication=no',
