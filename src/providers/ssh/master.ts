@@ -95,7 +95,7 @@ export async function startMaster(
       ...['-o', 'ControlMaster=yes', '-o', `ControlPath=${controlPath}`, '-o', `ControlPersist=${persistSeconds}`],
       ...destination(target, credentials),
     ]
-    const hasProxy = resolved.lines.some((line) => /^proxy(jump|command) (?!none$)/.test(line))
+    const { hasProxy } = resolved
     const how = { signal, onlyOwn: !hasProxy && target.identity.kind !== 'config' }
     const { exitCode, stderr } = await callSsh(argv, how)
     if (exitCode !== 0) {

@@ -111,7 +111,26 @@ export class SessionPool {
       isCounted = false
     }
     channel.exit.then(done, done)
-    return channel
+    let hasExited = false
+    channel.exit.then(
+      () => (hasExited = true),
+      () => (hasExited = true),
+    )
+    /** A process outlives its handle: it would die of its first line of output if nobody took that any more. */
+    const close = async (): Promise<void> => {
+      if (hasExited) return channel.close()
+      channel.stdin.end()
+      for (const stream of [channel.stdout, channel.stderr]) stream.removeAllListeners('data').resume()
+      channel.unref()
+    }
+    return {
+      stdin: channel.stdin,
+      stdout: channel.stdout,
+      stderr: channel.stderr,
+      exit: channel.exit,
+      close,
+      [Symbol.asyncDispose]: close,
+    }
   }
 }
 

@@ -11,6 +11,8 @@ export interface ResolvedTarget {
   readonly username: string
   /** Files of known host keys that the user's ssh reads. */
   readonly knownHostsFiles: readonly string[]
+  /** Reached through another host or a program. */
+  readonly hasProxy: boolean
   /** Lines of the config that say how the host is reached, without anything about keys to log in with. */
   readonly lines: readonly string[]
 }
@@ -47,6 +49,7 @@ export async function resolveTarget(target: SshTarget, options: CallOptions = {}
     port: Number(valueOf('port') ?? 22),
     username: valueOf('user') ?? '',
     knownHostsFiles: (valueOf('userknownhostsfile') ?? '').split(' ').filter((path) => path !== '' && path !== 'none'),
+    hasProxy: lines.some((line) => /^proxy(jump|command) (?!none$)/.test(line)),
     lines: lines.filter((line) => KEPT.test(line)),
   }
 }
