@@ -44,8 +44,8 @@ test('nodes test: each step, and an exit code that tells', async () => {
     { step: 'key', status: 'ok', message: 'work', durationMs: 1 },
     { step: 'connect', status: 'failed', message: 'refused', hint: 'check it', durationMs: 2 },
   ]
-  const testNode: CliApi['testNode'] = (node, { onStep } = {}) => {
-    for (const step of steps) onStep?.(step)
+  const testNode: CliApi['testNode'] = (node, options) => {
+    for (const step of steps) options?.onStep?.(step)
     return Promise.resolve({ node, state: 'failing', steps })
   }
   const text = await callCli(['nodes', 'test', 'gpu-box'], { api: { testNode } })

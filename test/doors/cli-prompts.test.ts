@@ -93,9 +93,9 @@ describe('the passphrase of a key', () => {
 })
 
 describe('trusting a host', () => {
-  const trustHost: CliApi['trustHost'] = async (host, { confirm } = {}) => {
+  const trustHost: CliApi['trustHost'] = async (host, options) => {
     const key = { type: 'ssh-ed25519', fingerprint: 'SHA256:abc' }
-    const isSure = await confirm?.({ host, keys: [key], pinned: [], knownToSsh: ['SHA256:abc'] })
+    const isSure = await options?.confirm?.({ host, keys: [key], pinned: [], knownToSsh: ['SHA256:abc'] })
     if (isSure !== true) throw new AnyplaceError('cancelled', 'Not confirmed.')
     return { host, added: [key] }
   }
@@ -114,9 +114,9 @@ describe('trusting a host', () => {
 
 describe('a password for copy-id', () => {
   const passwords: (string | undefined)[] = []
-  const copyKey: CliApi['copyKey'] = (_, __, { password } = {}) => {
-    passwords.push(password)
-    if (password !== undefined) return Promise.resolve({ wasAdded: true, isAccepted: true })
+  const copyKey: CliApi['copyKey'] = (_, __, options) => {
+    passwords.push(options?.password)
+    if (options?.password !== undefined) return Promise.resolve({ wasAdded: true, isAccepted: true })
     return Promise.reject(new AnyplaceError('permission-denied', 'Refused.', { data: { cause: 'key-refused' } }))
   }
 

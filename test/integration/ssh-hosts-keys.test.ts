@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process'
+import { createPrivateKey } from 'node:crypto'
 import {
   chmodSync,
   existsSync,
@@ -15,10 +16,11 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { copyKey } from '../../src/nodes/keys/copy-key.ts'
-import { generateKey, getKey } from '../../src/nodes/keys/keys.ts'
+import { generateKey, getKey, openKey } from '../../src/nodes/keys/keys.ts'
 import { listHosts, trustHost, untrustHost } from '../../src/nodes/hosts/hosts.ts'
 import type { HostScan } from '../../src/nodes/hosts/hosts.ts'
 import { addNode } from '../../src/nodes/registry/nodes.ts'
+import { runtimeDirectory } from '../../src/providers/ssh/runtime-directory.ts'
 import { startSshServer } from '../support/ssh-server.ts'
 import { addSshUser } from '../support/ssh-user.ts'
 
@@ -219,6 +221,39 @@ describe('installing a key', () => {
     expect(statSync(join(home, '.ssh')).mode & 0o777).toBe(0o750)
   })
 
+  test('while it logs in, no part of a private key is in a file, an argument or an environment', async () => {
+    const { server } = await withHome()
+    await using _ = server
+    const first = await generateKey('first')
+    await generateKey('work', { type: 'rsa' })
+    writeFileSync(join(directory, 'first_keys'), `${first.publicKey}\n`)
+    const secrets = (await Promise.all(['first', 'work'].map((name) => openKey(name)))).flatMap(({ pem }) => {
+      const { d = '' } = createPrivateKey(pem).export({ format: 'jwk' })
+      const bytes = Buffer.from(d, 'base64url')
+      return [
+        pem.split('\n')[1] ?? '',
+        bytes.toString('latin1'),
+        bytes.toString('base64').slice(0, 40),
+        bytes.toString('hex'),
+      ]
+    })
+    const runtime = await runtimeDirectory()
+    let isDone = false
+    let seen = ''
+    const copying = copyKey('work', 'box', { with: 'first' }).finally(() => (isDone = true))
+    while (!isDone) {
+      const files = readdirSync(runtime, { recursive: true, encoding: 'utf8' }).filter((name) =>
+        /\.|known_hosts/.test(name),
+      )
+      seen += allProcesses() + files.map((name) => tryRead(join(runtime, name))).join('\n')
+      await delay(20)
+    }
+    await copying
+    expect(seen).toContain('IdentityAgent')
+    expect(seen).toContain(first.publicKey.split(' ')[1])
+    for (const secret of secrets) expect(seen).not.toContain(secret)
+  })
+
   test('a new file is private', async () => {
     const { home, server, file } = await withHome()
     await using _ = server
@@ -249,14 +284,6 @@ describe('installing a key', () => {
 
 // The password must belong to a user of this machine, and only root can make one.
 describe.runIf(process.getuid?.() === 0)('installing a key with a password', () => {
-  /** Every argument and environment variable of every process, but our own. */
-  function allProcesses(): string {
-    return readdirSync('/proc')
-      .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)
-      .map((pid) => ['cmdline', 'environ'].map((file) => tryRead(`/proc/${pid}/${file}`)).join(' '))
-      .join('\n')
-  }
-
   test('it is refused when it is wrong, and is seen by nobody when it is right', async () => {
     const home = join(directory, 'home')
     chmodSync(directory, 0o755)
@@ -292,6 +319,14 @@ describe.runIf(process.getuid?.() === 0)('installing a key with a password', () 
     await expect(copyKey('work', 'box', { password: 'a\nb' })).rejects.toMatchObject({ code: 'invalid-argument' })
   })
 })
+
+/** Every argument and environment variable of every process, but our own. */
+function allProcesses(): string {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)
+    .map((pid) => ['cmdline', 'environ'].map((file) => tryRead(`/proc/${pid}/${file}`)).join(' '))
+    .join('\n')
+}
 
 function tryRead(path: string): string {
   try {
