@@ -1,5 +1,6 @@
 import { debuglog } from 'node:util'
 import { AnyplaceError } from '../spec/index.ts'
+import type { ErrorCode } from '../spec/index.ts'
 import { deadlineSignal } from '../kit/deadline.ts'
 import type { Claim, Claims } from './claims.ts'
 import { openPoolSandbox } from './open-pool-sandbox.ts'
@@ -20,6 +21,9 @@ const OPEN_DEADLINE_MS = 900_000
 /** A sandbox is drained this part of its lifetime before its end, and up to as much again earlier. */
 const DRAIN_PART = 0.1
 const LONGEST_DRAIN_MS = 300_000
+
+/** Failures of one sandbox that say nothing about the next: it died while it was opened, or somebody was faster. */
+const PASSING: readonly ErrorCode[] = ['sandbox-gone', 'sandbox-not-found', 'conflict']
 
 /** What the fleet tells the pool, and asks of it. */
 export interface FleetEvents {
@@ -251,7 +255,8 @@ export class Fleet {
 
   /** A sandbox that may be there still keeps its record, for the next try. */
   async #letGo(claim: Claim, error: unknown): Promise<void> {
-    if (claim.record.sandboxId !== '' && AnyplaceError.is(error) && error.retryable) {
+    const isGone = AnyplaceError.is(error, 'sandbox-gone') || AnyplaceError.is(error, 'sandbox-not-found')
+    if (claim.record.sandboxId !== '' && !isGone) {
       claim.update({ owner: null })
       await claim.written()
     } else {
@@ -314,7 +319,8 @@ export class Fleet {
     debug('could not open: %s', failure.message)
     this.lastFailure = failure
     // An engine that never answered is not there; one that did may come back.
-    const isHopeless = !failure.retryable || (failure.code === 'engine-unavailable' && !this.#hasOpened)
+    const isAbsent = failure.code === 'engine-unavailable' && !this.#hasOpened
+    const isHopeless = isAbsent || (!failure.retryable && !PASSING.includes(failure.code))
     if (!isHopeless) this.#retryIn(this.#nextRetryMs())
     else {
       this.#isBlocked = true

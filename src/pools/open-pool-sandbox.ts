@@ -4,6 +4,7 @@ import type { CallOptions, Slot } from '../spec/index.ts'
 import type { Store } from '../store/index.ts'
 import type { Claim } from './claims.ts'
 import { PoolSandbox } from './pool-sandbox.ts'
+import { giveBackUidUnits } from './uid-units.ts'
 import type { LoadedProfile, PoolProfile } from './profile.ts'
 import type { LeaseRecord } from './sandbox-record.ts'
 import type { PooledSandbox, PooledSandboxRequest, SandboxSource } from './sandbox-source.ts'
@@ -60,6 +61,7 @@ export async function openPoolSandbox(
     }
     const { createdAt, expiresAt } = await box.info(options)
     const expiresAtMs = expiresAt.getTime()
+    if (!isKnown) await giveBackUidUnits(factory.store, claim.record.uidUnits)
     // Written before there are slots, so that whoever comes after us knows whose they are.
     claim.update({
       sandboxId: box.id,
@@ -88,6 +90,7 @@ export async function openPoolSandbox(
     }
   } catch (error) {
     // One with leases may work again later; any other goes with its claim.
+    if (!isKnown) claim.update({ sandboxId: '' })
     await (isKnown ? box.detach() : box.close()).catch(() => undefined)
     throw error
   }
