@@ -24,7 +24,48 @@ marked() {
   fi
 }
 
-# remove : ends everything that carries the sandbox's mark, then removes all of it. Stopped first: what is stopped cannot
+# theirs : pids of what carries the mark, works in the sandbox's directory, or descends from such a process
+theirs() {
+  pids=
+  for file in $(marked); do
+    pid=${file#/proc/}
+    pids="$pids ${pid%%/*}"
+  done
+  cwds=$(ls -l /proc/[0-9]*/cwd 2>/dev/null)
+  stats=$(cat /proc/[0-9]*/stat 2>/dev/null)
+  set -f
+  IFS='
+'
+  for line in $cwds; do
+    case $line in
+      *"/cwd -> $sandboxes/$id" | *"/cwd -> $sandboxes/$id/"* | *"/cwd -> $sandboxes/.removing-$id"*)
+        pid=${line#*/proc/}
+        pids="$pids ${pid%%/*}"
+        ;;
+    esac
+  done
+  before=
+  while [ "$before" != "$pids" ]; do
+    before=$pids
+    for line in $stats; do
+      pid=${line%% *} rest=${line##*) }
+      rest=${rest#* }
+      case " $pids " in
+        *" $pid "*) ;;
+        *" ${rest%% *} "*) pids="$pids $pid" ;;
+      esac
+    done
+  done
+  unset IFS
+  set +f
+  others=
+  for pid in $pids; do
+    if [ "$pid" != $$ ]; then others="$others $pid"; fi
+  done
+  echo "$others"
+}
+
+# remove : ends everything of the sandbox, then removes all of it. Stopped first: what is stopped cannot
 # fork away from the next look.
 remove() {
   watch=
@@ -34,14 +75,11 @@ remove() {
   fi
   round=0
   while [ $round -lt 50 ]; do
-    round=$((round + 1)) pids=
-    for file in $(marked); do
-      pid=${file#/proc/}
-      pids="$pids ${pid%%/*}"
-    done
+    round=$((round + 1)) pids=$(theirs)
     if [ -z "$pids" ]; then break; fi
     kill -s STOP $pids 2>/dev/null
-    kill -s KILL $pids 2>/dev/null
+    more=$(theirs)
+    kill -s KILL $pids $more 2>/dev/null
   done
   held=
   if [ -r "$sandboxes/$id/name" ]; then read -r held <"$sandboxes/$id/name"; fi
