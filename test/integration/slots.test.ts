@@ -413,9 +413,11 @@ time.sleep(60)`
     const abort = new AbortController()
     const name = `given-up-${++count}`
     const made = slots.create({ name, pidsLimit: 64, isolation }, { signal: abort.signal })
+    made.catch(() => undefined)
+    await new Promise((done) => setImmediate(done)) // it is on its way now
     abort.abort()
     await expect(made).rejects.toMatchObject({ code: 'cancelled' })
-    await until(async () => (await asRoot('ls /data')).split('\n').every((one) => one !== name))
+    await create() // made after it
     await until(async () => (await slots.list()).every((slot) => slot.name !== name))
   })
 
