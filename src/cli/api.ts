@@ -21,11 +21,17 @@ export type CliApi = Pick<typeof nodes, 'open' | 'attach' | 'list' | 'gc' | 'rem
 
 export type CliSandbox = Awaited<ReturnType<CliApi['attach']>>
 
-/** Imported when a command runs, never for help or completion; what few commands need, when it is called. */
-export async function loadApi(): Promise<CliApi> {
-  const nodes = await import('../nodes/open.ts')
-  return {
-    ...nodes,
+/** Each function with its module, which is imported when it is called: a verb loads what it needs, the help nothing. */
+export function loadApi(): Promise<CliApi> {
+  return Promise.resolve({
+    open: async (...given) => (await import('../nodes/open.ts')).open(...given),
+    attach: async (...given) => (await import('../nodes/open.ts')).attach(...given),
+    list: async function* (...given) {
+      yield* (await import('../nodes/open.ts')).list(...given)
+    },
+    gc: async (...given) => (await import('../nodes/open.ts')).gc(...given),
+    remove: async (...given) => (await import('../nodes/open.ts')).remove(...given),
+    doctor: async (...given) => (await import('../nodes/open.ts')).doctor(...given),
     probe: async (...given) => (await import('../nodes/probe/probe.ts')).probe(...given),
     isNode: async (...given) => (await import('../nodes/sync-tree.ts')).isNode(...given),
     syncUp: async (...given) => (await import('../nodes/sync-tree.ts')).syncUp(...given),
@@ -50,5 +56,5 @@ export async function loadApi(): Promise<CliApi> {
     poolsStanding: async (...given) => (await import('../nodes/standing-pools.ts')).poolsStanding(...given),
     poolProfiles: async (...given) => (await import('../nodes/standing-pools.ts')).poolProfiles(...given),
     withStandingPool: async (...given) => (await import('../nodes/standing-pools.ts')).withStandingPool(...given),
-  }
+  })
 }
