@@ -75,7 +75,7 @@ async function ask(
       'GlobalKnownHostsFile=none',
       'HashKnownHosts=no',
       'CheckHostIP=no',
-      'KnownHostsCommand=none',
+
       `HostKeyAlgorithms=${family}`,
       'PreferredAuthentications=none',
       'PubkeyAuthentication=no',
