@@ -75,7 +75,6 @@ async function ask(
       'GlobalKnownHostsFile=none',
       'HashKnownHosts=no',
       'CheckHostIP=no',
-
       `HostKeyAlgorithms=${family}`,
       'PreferredAuthentications=none',
       'PubkeyAuthentication=no',
