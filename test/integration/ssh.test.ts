@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import process from 'node:process'
@@ -264,6 +264,53 @@ Host *
     } finally {
       process.kill(wedged, 'SIGKILL')
     }
+  })
+
+  test('what has outlived its lifetime while the host was off is removed by the next connection', async () => {
+    await (await openAt(at())).close()
+    await closeHostLinks()
+    const record = {
+      ...{
+        version: 1,
+        id: 'expired000000000001',
+        name: 'expired',
+        engine: 'direct',
+        specDigest: '',
+        isolation: 'none',
+      },
+      ...{ createdAtMs: 1000, expiresAtMs: 2000, maxExpiresAtMs: 2000, owner: null, labels: {}, network: 'host' },
+      ...{ limits: {}, workdir: '/', bootId: 'another boot', python: '/usr/bin/python3', cgroups: {} },
+    }
+    const directory = join(workspace, 'sandboxes', record.id)
+    mkdirSync(directory)
+    writeFileSync(join(directory, 'sandbox.json'), JSON.stringify(record))
+    await (await openAt(at())).close()
+    await until(() => !existsSync(directory))
+  })
+
+  describe('a host without Python', () => {
+    const openPlain = (): Promise<Sandbox> =>
+      openSandbox({ provider: sshProvider(labTarget('plain', { workspace })), engine: 'direct' }, { timeoutMs: 60_000 })
+
+    test('runs more commands at once than one connection has sessions', async () => {
+      const box = await openPlain()
+      expect(await box.info()).toMatchObject({ path: 'platform' })
+      const results = await Promise.all(
+        Array.from({ length: 24 }, (_, index) => box.run(['sh', '-c', `sleep 1; echo ${index}`])),
+      )
+      expect(results.map(({ stdout }) => stdout)).toEqual(results.map((_, index) => `${index}\n`))
+      await box.close()
+    })
+
+    test('says that other engines need it', async () => {
+      const provider = sshProvider(labTarget('plain', { workspace }))
+      for (const engine of [undefined, 'docker', 'namespace'])
+        await expect(openSandbox({ provider, engine })).rejects.toMatchObject({
+          code: 'engine-unavailable',
+          hint: expect.stringContaining('python3') as string,
+        })
+      expect(await provider.check()).toContainEqual(expect.objectContaining({ subject: 'direct', status: 'warning' }))
+    })
   })
 
   test('nothing is left on the host', async () => {

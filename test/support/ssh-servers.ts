@@ -12,7 +12,7 @@ export async function controlPath(target: SshTarget, key?: PrivateKey): Promise<
 
 /** The master's pid; undefined when there is none. */
 export function masterPid(path: string): number | undefined {
-  const { stdout, stderr } = spawnSync('ssh', ['-F', 'none', '-S', path, '-O', 'check', 'host'])
+  const { stdout, stderr } = spawnSync('ssh', ['-F', 'none', '-S', path, '-O', 'check', 'host'], { encoding: 'utf8' })
   const pid = /pid=(\d+)/.exec(`${stdout}${stderr}`)?.[1]
   return pid === undefined ? undefined : Number(pid)
 }

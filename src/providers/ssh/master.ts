@@ -90,11 +90,9 @@ export async function startMaster(
     await writeFile(configPath, text, { mode: 0o600, flag: 'wx' })
     // Half of the time: the session over it is kept for the other half.
     const persistSeconds = Math.max(1, Math.ceil(idleCloseMs(target) / 2000))
-    const argv = [
-      ...['-F', configPath, '-f', '-N', '-T'],
-      ...['-o', 'ControlMaster=yes', '-o', `ControlPath=${controlPath}`, '-o', `ControlPersist=${persistSeconds}`],
-      ...destination(target, credentials),
-    ]
+    const shared = ['ControlMaster=yes', `ControlPath=${controlPath}`, `ControlPersist=${persistSeconds}`]
+    const asMaster = ['-f', '-N', '-T', ...shared.flatMap((option) => ['-o', option])]
+    const argv = ['-F', configPath, ...asMaster, ...destination(target, credentials)]
     const { hasProxy } = resolved
     const how = { signal, onlyOwn: !hasProxy && target.identity.kind !== 'config' }
     const { exitCode, stderr } = await callSsh(argv, how)
@@ -151,8 +149,6 @@ export function startSession(master: Master, command: string, options: CallOptio
 }
 
 function muxOptions(master: Master): readonly string[] {
-  return [
-    ...['-F', 'none', '-S', master.controlPath],
-    ...['-o', 'ControlMaster=no', '-o', 'ProxyCommand=false', '-o', 'LogLevel=ERROR', '-o', 'BatchMode=yes'],
-  ]
+  const options = ['ControlMaster=no', 'ProxyCommand=false', 'LogLevel=ERROR', 'BatchMode=yes']
+  return ['-F', 'none', '-S', master.controlPath, ...options.flatMap((option) => ['-o', option])]
 }
