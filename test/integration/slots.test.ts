@@ -409,6 +409,15 @@ time.sleep(60)`
     expect((await sh(bad, 'echo on')).stdout).toBe('on\n')
   })
 
+  test('a reset right after another is as clean', async () => {
+    const slot = await create()
+    for (let again = 0; again < 10; again++) {
+      expect(await slots.reset(slot.name)).toMatchObject({ isClean: true, left: [] })
+    }
+    const other = await create()
+    await slots.remove(other.name)
+  })
+
   test('a creation that was given up leaves no slot', async () => {
     const abort = new AbortController()
     const name = `given-up-${++count}`

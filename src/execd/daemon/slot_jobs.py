@@ -531,9 +531,10 @@ def reset(job):
         for path in left_in(job["closed"], uid):
             remove_any(path)
         left += [("file", wire.to_text(path)) for path in left_in(job["closed"], uid)]
+        # Nobody could start one since, or so it should be: what is looked at below shall hold for whoever comes next.
+        _, again = kill_all(job)
         if renew and not job["ends"]:
             left += faults_of(home, uid, job["strategy"] == "clean") + faults_of(temporary, uid, True)
-        again = processes_of(uid)
         left += [("process", "pid %d (%s)" % (pid, name.decode("utf-8", "replace"))) for pid, name in again]
     return {"killed": killed, "left": left[:MOST_LEFT]}
 

@@ -391,13 +391,17 @@ class SlotTable:
 
     # -- the rest of its life
 
-    def renew(self, slot, strategy, ends, done):
+    def renew(self, slot, strategy, ends, done, began=None):
         """Kills, cleans, looks. done(result, refused)"""
-        began = time.monotonic()
+        began = began or time.monotonic()
         slot.state = "resetting"
         keepers = slot.keepers
         if keepers is not None:
             keepers.closed = True
+            # One of ours that has not become the slot's user yet would be looked for in vain, and come alive after that.
+            if any(not keeper.pid for keeper in keepers.all) and time.monotonic() < began + 5:
+                self.daemon.loop.later(0.001, lambda: self.renew(slot, strategy, ends, done, began))
+                return
         job = {
             "work": "reset",
             "base": slot.base,
