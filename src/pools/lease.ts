@@ -1,5 +1,4 @@
-import { AnyplaceError } from '../spec/index.ts'
-import type { SlotIsolation } from '../spec/index.ts'
+import type { AnyplaceError, SlotIsolation } from '../spec/index.ts'
 import type { LeaseRecord } from './sandbox-record.ts'
 
 /** What a lease is made of. The pool makes them. */

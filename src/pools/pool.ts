@@ -249,7 +249,8 @@ export class Pool implements AsyncDisposable {
    * @param options.purge @default true, false for a detached pool
    */
   stop(options: { readonly purge?: boolean | undefined } = {}): Promise<void> {
-    this.#stopping ??= this.#shut(options.purge ?? this.#parts.detached !== true).finally(this.#parts.onStopped)
+    const purge = options.purge ?? this.#parts.detached !== true
+    this.#stopping ??= this.#closing(() => this.#shut(purge))
     return this.#stopping
   }
 
@@ -264,9 +265,10 @@ export class Pool implements AsyncDisposable {
    */
   async purge(): Promise<{ readonly removed: readonly string[]; readonly taken: readonly string[] }> {
     let report: { readonly removed: readonly string[]; readonly taken: readonly string[] } = { removed: [], taken: [] }
-    this.#stopping ??= this.#shut(true)
-      .then(async () => void (report = await this.#fleet.purgeLeft()))
-      .finally(this.#parts.onStopped)
+    this.#stopping ??= this.#closing(async () => {
+      await this.#shut(true)
+      report = await this.#fleet.purgeLeft()
+    })
     await this.#stopping
     return report
   }
@@ -296,6 +298,14 @@ export class Pool implements AsyncDisposable {
       })
     }
     return Object.assign({}, ...(await Promise.all(secrets.map((secret) => resolveSecret(secret)))))
+  }
+
+  async #closing(end: () => Promise<void>): Promise<void> {
+    try {
+      await end()
+    } finally {
+      await this.#parts.onStopped?.()
+    }
   }
 
   async #shut(purge: boolean): Promise<void> {

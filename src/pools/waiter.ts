@@ -1,4 +1,4 @@
-import { AnyplaceError } from '../spec/index.ts'
+import type { AnyplaceError } from '../spec/index.ts'
 import { abortError } from '../kit/deadline.ts'
 import type { Lease } from './lease.ts'
 import type { Ticket } from './fair-queue.ts'

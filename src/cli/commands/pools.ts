@@ -156,7 +156,11 @@ export const poolsExecCommand = defineCommand({
         if (reporter.json) {
           await reporter.event({
             source: 'command',
-            ...{ exitCode, signal, timedOut, oomKilled, durationMs },
+            exitCode,
+            signal,
+            timedOut,
+            oomKilled,
+            durationMs,
             ...bytesField('stdout', stdoutBytes),
             ...bytesField('stderr', stderrBytes),
             truncated,
