@@ -25,7 +25,7 @@ import { assertNoNul, bytesToText } from './text-bytes.ts'
 export interface PackOptions {
   /** Paths relative to the root; each leaves out itself and all below it. */
   readonly exclude?: readonly string[] | undefined
-  /** Exactly these paths relative to the root; a directory without what is in it. */
+  /** Exactly these paths relative to the root; a directory without what is in it. Times of the last seconds are then exact. */
   readonly only?: readonly string[] | undefined
   readonly onProgress?: ((moved: TreeResult) => void) | undefined
   readonly signal?: AbortSignal | undefined
@@ -175,7 +175,7 @@ class TreePacker {
       if (stats.size > SMALL_FILE_BYTES) {
         bigFile = stats
       } else {
-        yield* this.#append(header('0', name, '', stats.size, stats))
+        yield* this.#append(header('0', name, '', stats.size, stats, this.#options.only !== undefined))
         // One byte more than promised, to see whether it grew.
         if (this.#chunk.byteLength - this.#fill < stats.size + TAR_BLOCK_BYTES) yield this.#flush()
         const read = readSync(descriptor, this.#chunk, this.#fill, stats.size + 1, null)
@@ -196,7 +196,7 @@ class TreePacker {
     try {
       const stats = await file.stat()
       if (stats.ino !== seen.ino || !stats.isFile()) throw changed(path, seen.size)
-      yield* this.#append(header('0', name, '', stats.size, stats))
+      yield* this.#append(header('0', name, '', stats.size, stats, this.#options.only !== undefined))
       let missing = stats.size
       while (missing > 0) {
         throwIfAborted(this.#options.signal)
@@ -251,8 +251,19 @@ function listSorted(path: string): { readonly name: string; readonly entry: Dire
     .sort((first, second) => (first.name < second.name ? -1 : 1))
 }
 
-function header(type: string, name: string, linkName: string, sizeBytes: number, stats: Stats): Uint8Array {
-  const modifiedSeconds = Math.floor(stats.mtimeMs / 1000)
+/** A file written just now may be written again within the same second: only the fraction tells that. */
+const RECENT_MS = 2000
+
+function header(
+  type: string,
+  name: string,
+  linkName: string,
+  sizeBytes: number,
+  stats: Stats,
+  isExact = false,
+): Uint8Array {
+  const isRecent = isExact && Date.now() - stats.mtimeMs < RECENT_MS
+  const modifiedSeconds = isRecent ? stats.mtimeMs / 1000 : Math.floor(stats.mtimeMs / 1000)
   return encodeTarHeader({ type, name, linkName, sizeBytes, mode: stats.mode & 0o7777, modifiedSeconds })
 }
 

@@ -12,6 +12,7 @@ export interface TarHeader {
   readonly linkName: string
   readonly sizeBytes: number
   readonly mode: number
+  /** A fraction travels in an extended header. */
   readonly modifiedSeconds: number
 }
 
@@ -25,6 +26,9 @@ export function encodeTarHeader(header: TarHeader): Uint8Array {
   const name = textToBytes(header.name)
   const linkName = textToBytes(header.linkName)
   const blocks: Uint8Array[] = []
+  if (!Number.isInteger(header.modifiedSeconds) && Number.isFinite(header.modifiedSeconds)) {
+    blocks.push(...exactTime(header.modifiedSeconds))
+  }
   if (linkName.byteLength > NAME_BYTES) blocks.push(...longName('K', linkName))
   if (name.byteLength > NAME_BYTES) blocks.push(...longName('L', name))
   const main = block(header.type, name, linkName, header)
@@ -39,6 +43,18 @@ function longName(type: string, name: Uint8Array): Uint8Array[] {
   return [block(type, textToBytes('././@LongLink'), new Uint8Array(0), fields), body]
 }
 
+function exactTime(seconds: number): Uint8Array[] {
+  const record = ` mtime=${seconds.toFixed(6)}\n`
+  // The length counts its own digits; below 100 bytes there are two.
+  const size = record.length + 2
+  const body = Buffer.alloc(size + paddingAfter(size))
+  body.write(`${size}${record}`, 'latin1')
+  return [
+    block('x', textToBytes('././@PaxHeader'), new Uint8Array(0), { sizeBytes: size, mode: 0o644, modifiedSeconds: 0 }),
+    body,
+  ]
+}
+
 function block(
   type: string,
   name: Uint8Array,
@@ -51,7 +67,7 @@ function block(
   putNumber(bytes, 108, 8, 0)
   putNumber(bytes, 116, 8, 0)
   putNumber(bytes, 124, 12, fields.sizeBytes)
-  putNumber(bytes, 136, 12, fields.modifiedSeconds)
+  putNumber(bytes, 136, 12, Math.floor(fields.modifiedSeconds))
   bytes.write(type, 156, 'latin1')
   bytes.set(linkName.subarray(0, NAME_BYTES), 157)
   bytes.write('ustar  \0', 257, 'latin1')

@@ -82,7 +82,7 @@ export class Sandbox implements AsyncDisposable {
     this.files = this.session.files
     this.slots = this.session.slots
     this.artifacts = new Artifacts(this.files, this.workdir)
-    this.sync = new Sync(this.files)
+    this.sync = new Sync(this.session, this.#host.provider === 'ssh')
   }
 
   /**

@@ -126,6 +126,22 @@ test('only what differs moves: size, time, mode, link; up and down', async () =>
   expect(readFileSync(join(back, 'new'), 'utf8')).toBe('new\n')
 })
 
+test('a file written again in the same second, as long as before', async () => {
+  const folder = plant('source', { f: 'one' })
+  const back = join(root, 'back')
+  for (const text of ['two', 'six', 'ten']) {
+    writeFileSync(join(folder, 'f'), text)
+    expect(await box.sync.up(folder, 't')).toMatchObject({ files: 1 })
+    expect(await box.sync.up(folder, 't')).toMatchObject({ files: 0 })
+    await box.sync.down('t', back)
+    expect(readFileSync(join(back, 'f'), 'utf8')).toBe(text)
+    await box.run(['sh', '-c', `printf %s ${text.toUpperCase()} > t/f`], { check: true })
+    expect(await box.sync.down('t', back)).toMatchObject({ files: 1 })
+    expect(await box.sync.down('t', back)).toMatchObject({ files: 0 })
+    expect(readFileSync(join(back, 'f'), 'utf8')).toBe(text.toUpperCase())
+  }
+})
+
 test('nothing is deleted unless asked; a dry run does nothing; what is excluded stays', async () => {
   const folder = plant('source', { a: '1', 'logs/x.log': 'local' })
   await box.run(['sh', '-c', 'mkdir -p t/old/er t/logs; echo o > t/old/er/f; echo r > t/logs/y.log; echo z > t/z'], {

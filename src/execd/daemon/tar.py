@@ -7,6 +7,7 @@ import errno
 import os
 import stat as modes
 import struct
+import time
 
 from wire import Refused, quoted, to_text
 
@@ -118,7 +119,7 @@ def pack_only(root, target, only):
             if kind == modes.S_IFDIR:
                 out.write(header(name + b"/", stat, b"5", 0))
             elif kind == modes.S_IFREG:
-                done = add_file(out, name, parts[-1], parent)
+                done = add_file(out, name, parts[-1], parent, True)
                 if done is not None:
                     count += 1
                     size += done
@@ -132,7 +133,20 @@ def pack_only(root, target, only):
     return {"files": count, "bytes": size, "isDirectory": True}
 
 
-def add_file(out, name, path, directory):
+def exact_time(stat):
+    """A file written just now may be written again within the same second: only the fraction tells that."""
+    if time.time() - stat.st_mtime >= 2:
+        return b""
+    record = b" mtime=%d.%09d\n" % divmod(stat.st_mtime_ns, 10**9)
+    size = len(record) + 2  # the length counts its own two digits
+    block = HEADER.pack(
+        b"././@PaxHeader", b"0000644\0", b"0000000\0", b"0000000\0", b"%011o\0" % size, b"%011o\0" % 0,
+        b"        ", b"x", b"", b"ustar\0", b"00", b"", b"", b"", b"", b"",
+    )
+    return block[:148] + b"%06o\0 " % sum(block) + block[156:] + (b"%d" % size + record).ljust(BLOCK, b"\0")
+
+
+def add_file(out, name, path, directory, exact=False):
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=directory)
     except FileNotFoundError:
@@ -140,6 +154,8 @@ def add_file(out, name, path, directory):
     try:
         stat = os.fstat(fd)
         left = size = stat.st_size
+        if exact:
+            out.write(exact_time(stat))
         out.write(header(name, stat, b"0", size))
         if splice is not None and size >= CHUNK:
             left -= out.move(fd, size)

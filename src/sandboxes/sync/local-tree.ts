@@ -50,7 +50,7 @@ function entryOf(root: string, path: string): TreeEntry | undefined {
   const full = systemPath(`${root}/${path}`)
   try {
     const stats = lstatSync(full)
-    const common = { path, mode: stats.mode & 0o777, modifiedSeconds: Math.floor(stats.mtimeMs / 1000), sizeBytes: 0 }
+    const common = { path, mode: stats.mode & 0o777, modifiedMs: stats.mtimeMs, sizeBytes: 0 }
     if (stats.isFile()) return { ...common, type: 'file', sizeBytes: stats.size }
     if (stats.isDirectory()) return { ...common, type: 'directory' }
     if (!stats.isSymbolicLink()) return undefined

@@ -68,7 +68,7 @@ function take(builder: SnapshotBuilder, info: FileInfo): boolean {
     type: info.type,
     sizeBytes: info.type === 'file' ? info.sizeBytes : 0,
     mode: info.mode & 0o777,
-    modifiedSeconds: Math.floor(info.modifiedAt.getTime() / 1000),
+    modifiedMs: info.modifiedAt.getTime(),
     target: info.target,
   })
 }

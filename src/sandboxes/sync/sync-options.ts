@@ -16,6 +16,13 @@ export interface SyncOptions extends CallOptions {
   readonly dryRun?: boolean | undefined
   /** Force everything to disk at the end. @default false */
   readonly flush?: boolean | undefined
+  /**
+   * How files travel. `tar`: what differs moves whole, as one stream; works everywhere. `rsync`: files that are there in
+   * another version move as differences; needs rsync on both sides, 3.4.3 or later here and 3.2.7 there, and else fails
+   * with `unsupported`. `auto`: rsync for large files behind ssh where both sides have it, tar for all else.
+   * @default 'auto'
+   */
+  readonly method?: 'auto' | 'tar' | 'rsync' | undefined
   /** Called as the work goes on. */
   readonly onProgress?: ((progress: SyncProgress) => void) | undefined
 }
@@ -48,6 +55,8 @@ export interface SyncResult {
   readonly deleted: number
   /** Files and links that were alike already. */
   readonly unchanged: number
+  /** How many of the files moved as differences, by rsync. */
+  readonly byRsync: number
   readonly dryRun: boolean
   /** Every difference found, sorted by path; deletions last. */
   readonly changes: readonly SyncChange[]

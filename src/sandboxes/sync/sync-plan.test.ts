@@ -20,11 +20,11 @@ function tree(words: string, include?: string[], exclude?: string[]): SnapshotBu
 function entry(word: string): TreeEntry {
   const [name = '', time = '0'] = word.split('=')
   const [path = '', target] = name.split('->')
-  if (target !== undefined) return { path, type: 'symlink', sizeBytes: 0, mode: 0o777, modifiedSeconds: 0, target }
+  if (target !== undefined) return { path, type: 'symlink', sizeBytes: 0, mode: 0o777, modifiedMs: 0, target }
   if (path.endsWith('/')) {
-    return { path: path.slice(0, -1), type: 'directory', sizeBytes: 0, mode: 0o755, modifiedSeconds: Number(time) }
+    return { path: path.slice(0, -1), type: 'directory', sizeBytes: 0, mode: 0o755, modifiedMs: Number(time) * 1000 }
   }
-  return { path, type: 'file', sizeBytes: 1, mode: 0o644, modifiedSeconds: Number(time) }
+  return { path, type: 'file', sizeBytes: 1, mode: 0o644, modifiedMs: Number(time) * 1000 }
 }
 
 function planned(source: string, target: string, mayDelete = false): string {

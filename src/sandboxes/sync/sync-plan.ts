@@ -16,7 +16,7 @@ export interface SyncPlan {
 }
 
 /**
- * Compares two trees by kind, size, time in seconds, permissions and the targets of links.
+ * Compares two trees by kind, size, time, permissions and the targets of links.
  *
  * @throws AnyplaceError `is-a-directory` or `not-a-directory` when one thing stands in the way of another and nothing may
  *   be deleted, or what is in it was left out of the sync
@@ -53,7 +53,14 @@ function isSame(entry: TreeEntry, existing: TreeEntry): boolean {
   if (entry.mode !== existing.mode) return false
   // A directory's own time says nothing about what is in it.
   if (entry.type === 'directory') return true
-  return entry.sizeBytes === existing.sizeBytes && entry.modifiedSeconds === existing.modifiedSeconds
+  return entry.sizeBytes === existing.sizeBytes && isSameTime(entry.modifiedMs, existing.modifiedMs)
+}
+
+/** Copies keep whole seconds, and the fraction of files that were written just before, which may be written again in the same one. */
+function isSameTime(one: number, other: number): boolean {
+  if (Math.abs(one - other) < 2) return true
+  const isCut = one % 1000 === 0 || other % 1000 === 0
+  return isCut && Math.floor(one / 1000) === Math.floor(other / 1000)
 }
 
 function surplus(

@@ -4,18 +4,22 @@ import { throwIfAborted } from '../../kit/deadline.ts'
 import { fileError } from '../../kit/file-error.ts'
 import { systemPath } from '../../kit/system-path.ts'
 import { AnyplaceError } from '../../spec/index.ts'
-import type { Files, TreeResult } from '../../spec/index.ts'
+import type { Files, Session, TreeResult } from '../../spec/index.ts'
 import { localTree } from './local-tree.ts'
 import { pathFilter } from './path-filter.ts'
 import { removeLocal } from './remove-local.ts'
 import { remoteTree } from './remote-tree.ts'
-import type { SyncOptions, SyncProgress, SyncResult } from './sync-options.ts'
+import { rsyncDown, rsyncUp } from './rsync.ts'
+import { whyNoRsync } from './rsync-versions.ts'
+import type { SyncChange, SyncOptions, SyncProgress, SyncResult } from './sync-options.ts'
 import { planSync } from './sync-plan.ts'
 import type { SyncPlan } from './sync-plan.ts'
 
 /** Names of one request; a control message holds 8 MiB. */
 const MAX_NAMES_BYTES = 2 * 1024 * 1024
 const DELETES_AT_ONCE = 16
+/** Below this a whole file is there before rsync has begun. */
+const LARGE_BYTES = 4 * 1024 * 1024
 
 /**
  * Makes a tree of the sandbox like a local one, or the other way round, and moves only what differs: in kind, size, time
@@ -25,9 +29,14 @@ const DELETES_AT_ONCE = 16
  */
 export class Sync {
   readonly #files: Files
+  readonly #session: Session
+  readonly #isFar: boolean
 
-  constructor(files: Files) {
-    this.#files = files
+  /** @param isFar whether a slow network may lie between, where differences are worth their trouble */
+  constructor(session: Session, isFar: boolean) {
+    this.#files = session.files
+    this.#session = session
+    this.#isFar = isFar
   }
 
   /**
@@ -51,6 +60,8 @@ export class Sync {
       remove: (path) => this.#files.remove(`${remotePath}/${path}`, { recursive: true, force: true, signal }),
       move: (only, onProgress) =>
         this.#files.upload(localPath, remotePath, { only, onProgress, signal, sync: options.flush }),
+      rsync: (names) => rsyncUp(this.#session, localPath, remotePath, names, { signal }),
+      ...this.#choice(options),
     })
   }
 
@@ -82,12 +93,34 @@ export class Sync {
       remove: async (path) => removeLocal(`${root}/${path}`),
       move: (only, onProgress) =>
         this.#files.download(remotePath, localPath, { only, onProgress, signal, sync: options.flush }),
+      rsync: (names) => rsyncDown(this.#session, remotePath, localPath, names, { signal }),
+      ...this.#choice(options),
     })
+  }
+
+  #choice({ method = 'auto', signal }: SyncOptions): Pick<Hands, 'suits' | 'whyNoRsync'> {
+    if (method !== 'auto' && method !== 'tar' && method !== 'rsync') {
+      throw new AnyplaceError(
+        'invalid-argument',
+        `method must be auto, tar or rsync (got ${JSON.stringify(method)}).`,
+        {
+          field: 'method',
+        },
+      )
+    }
+    return {
+      suits: ({ bytes }) => method === 'rsync' || (method === 'auto' && this.#isFar && bytes >= LARGE_BYTES),
+      whyNoRsync: () => whyNoRsync(this.#session, { signal }),
+    }
   }
 }
 
 /** How one direction does its work. */
 interface Hands {
+  rsync(names: readonly string[]): Promise<void>
+  /** Whether such a file shall move as differences. */
+  suits(change: SyncChange): boolean
+  whyNoRsync(): Promise<string | undefined>
   prepare(): Promise<void>
   remove(path: string): Promise<void>
   move(only: readonly string[], onProgress: (moved: TreeResult) => void): Promise<TreeResult>
@@ -100,6 +133,7 @@ async function run(plan: SyncPlan, options: SyncOptions, hands: Hands): Promise<
     bytes: plan.bytes,
     deleted: plan.inTheWay.length + plan.deleted.length,
     unchanged: plan.unchanged,
+    byRsync: 0,
     dryRun,
     changes: [...plan.moved, ...plan.inTheWay, ...plan.deleted],
   }
@@ -111,20 +145,41 @@ async function run(plan: SyncPlan, options: SyncOptions, hands: Hands): Promise<
     if (plan.moved.length === 0) await hands.prepare()
     await removeAll(plan.inTheWay, hands, signal)
     let moved: TreeResult = { files: 0, bytes: 0 }
-    for (const only of parts(plan.moved.map(({ path }) => path))) {
+    const byRsync = await chosen(plan, options, hands)
+    const names = new Set(byRsync.map(({ path }) => path))
+    for (const only of parts(plan.moved.map(({ path }) => path).filter((path) => !names.has(path)))) {
       const before = moved
       const onProgress = ({ files, bytes }: TreeResult): void =>
         report('moving', { files: before.files + files, bytes: before.bytes + bytes })
       const part = await hands.move(only, onProgress)
       moved = { files: before.files + part.files, bytes: before.bytes + part.bytes }
     }
+    if (byRsync.length > 0) {
+      await hands.rsync([...names])
+      const bytes = byRsync.reduce((sum, one) => sum + one.bytes, 0)
+      moved = { files: moved.files + byRsync.length, bytes: moved.bytes + bytes }
+      report('moving', moved)
+    }
     if (moved.files !== plan.files) throw changedMeanwhile(plan, moved)
     if (plan.deleted.length > 0) report('deleting', moved)
     await removeAll(plan.deleted, hands, signal)
-    return { ...result, bytes: moved.bytes }
+    return { ...result, bytes: moved.bytes, byRsync: byRsync.length }
   } catch (error) {
     throw fileError(error, 'sync', '.')
   }
+}
+
+/** Files that move as differences. Only what is there in another version can. */
+async function chosen(plan: SyncPlan, { method }: SyncOptions, hands: Hands): Promise<readonly SyncChange[]> {
+  const candidates = plan.moved.filter((one) => one.action === 'update' && one.type === 'file' && hands.suits(one))
+  if (candidates.length === 0 && method !== 'rsync') return []
+  const why = await hands.whyNoRsync()
+  if (why === undefined) return candidates
+  if (method !== 'rsync') return []
+  throw new AnyplaceError('unsupported', `method 'rsync' cannot be used: ${why}.`, {
+    field: 'method',
+    hint: "install it, or use method 'tar'",
+  })
 }
 
 async function removeAll(changes: SyncPlan['deleted'], hands: Hands, signal: AbortSignal | undefined): Promise<void> {

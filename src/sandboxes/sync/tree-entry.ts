@@ -8,8 +8,8 @@ export interface TreeEntry {
   readonly sizeBytes: number
   /** Permission bits without set-id and sticky, which no copy keeps. */
   readonly mode: number
-  /** Whole seconds: what every archive and file system keeps. */
-  readonly modifiedSeconds: number
+  /** Milliseconds; a copy may keep whole seconds only. */
+  readonly modifiedMs: number
   readonly target?: string | undefined
 }
 
@@ -22,6 +22,8 @@ export interface TreeSnapshot {
 
 /** What an interrupted transfer may have left: our own half files, which belong to neither side. */
 const LEFTOVER = /(^|\/)\.anyplace-[a-z0-9]+(-\d+)?$/
+/** And a directory where rsync's files arrive. */
+const STAGING = /(^|\/)\.anyplace-[a-z0-9]{12,}$/
 
 /** Collects the entries that the filter takes. Parents must come before what is in them. */
 export class SnapshotBuilder implements TreeSnapshot {
@@ -37,7 +39,7 @@ export class SnapshotBuilder implements TreeSnapshot {
   /** Adds an entry whose parents were not left out. True when what is in it is wanted too. */
   add(entry: TreeEntry): boolean {
     const decision =
-      entry.type === 'file' && LEFTOVER.test(entry.path)
+      (entry.type === 'file' && LEFTOVER.test(entry.path)) || (entry.type === 'directory' && STAGING.test(entry.path))
         ? 'leave-out'
         : this.#filter.decide(entry.path, entry.type === 'directory')
     if (decision === 'take') {
