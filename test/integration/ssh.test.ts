@@ -3,6 +3,7 @@ import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import process from 'node:process'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import type { SandboxRecord } from '../../src/engines/sandbox-directory/record.ts'
 import { parsePrivateKey } from '../../src/providers/ssh/private-key.ts'
 import { closeHostLinks, sshProvider } from '../../src/providers/ssh/index.ts'
 import type { SshTarget } from '../../src/providers/ssh/index.ts'
@@ -269,17 +270,24 @@ Host *
   test('what has outlived its lifetime while the host was off is removed by the next connection', async () => {
     await (await openAt(at())).close()
     await closeHostLinks()
-    const record = {
-      ...{
-        version: 1,
-        id: 'expired000000000001',
-        name: 'expired',
-        engine: 'direct',
-        specDigest: '',
-        isolation: 'none',
-      },
-      ...{ createdAtMs: 1000, expiresAtMs: 2000, maxExpiresAtMs: 2000, owner: null, labels: {}, network: 'host' },
-      ...{ limits: {}, workdir: '/', bootId: 'another boot', python: '/usr/bin/python3', cgroups: {} },
+    const record: SandboxRecord = {
+      version: 1,
+      id: 'expired000000000001',
+      name: 'expired',
+      engine: 'direct',
+      createdAtMs: 1000,
+      expiresAtMs: 2000,
+      maxExpiresAtMs: 2000,
+      owner: null,
+      labels: {},
+      specDigest: '',
+      isolation: 'none',
+      network: 'host',
+      limits: {},
+      workdir: '/',
+      bootId: 'another boot',
+      python: '/usr/bin/python3',
+      cgroups: {},
     }
     const directory = join(workspace, 'sandboxes', record.id)
     mkdirSync(directory)

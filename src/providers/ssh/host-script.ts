@@ -34,7 +34,7 @@ export async function hostStart(workspace: string, wantsDaemon: boolean): Promis
   const now = Date.now()
   const config: DaemonConfig = {
     sandboxId: 'host',
-    runDirectory: `host/${await version()}`,
+    runDirectory: `host/${await daemonVersion()}`,
     workdir: '/',
     env: {},
     inheritEnv: false,
@@ -56,7 +56,7 @@ export async function hostStart(workspace: string, wantsDaemon: boolean): Promis
 }
 
 /** Clients of another version of the daemon start one of their own. */
-async function version(): Promise<string> {
+export async function daemonVersion(): Promise<string> {
   const config = { runDirectory: '', workdir: '/', sandboxId: '', env: {}, inheritEnv: false } as const
   const sources = await bootstrapInput(
     {

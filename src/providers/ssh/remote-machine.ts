@@ -44,8 +44,7 @@ export function remoteMachine(label: string, link: () => Promise<HostLink>): Mac
       ),
     writeFile: (path, bytes, options) =>
       withFiles(options, async (files) => {
-        const parent = path.slice(0, path.lastIndexOf('/')) || '/'
-        await files.makeDirectory(parent, { signal: options?.signal })
+        await makePrivate(files, parentOf(path), options?.signal)
         await files.write(path, bytes, { signal: options?.signal, mode: options?.mode ?? 0o600 })
       }),
     listDirectory: (path, options) =>
@@ -59,14 +58,49 @@ export function remoteMachine(label: string, link: () => Promise<HostLink>): Mac
         }
       }),
     makeDirectory: (path, options) =>
-      withFiles(options, (files) => files.makeDirectory(path, { ...options, mode: options?.mode ?? 0o700 })),
+      withLink(options, async (connected) => {
+        await makePrivate(new DaemonFiles(connected.connection), path, options?.signal)
+        // One that was there already keeps its own mode unless one was asked for.
+        if (options?.mode === undefined) return
+        if ((await exitCodeOf(connected, ['chmod', '--', options.mode.toString(8), path], options)) !== 0)
+          throw new AnyplaceError('permission-denied', `Cannot change the mode of ${path} on ${label}.`)
+      }),
     remove: (path, options) =>
-      withFiles(options, (files) => files.remove(path, { ...options, recursive: true, force: true })),
+      withLink(options, async (connected) => {
+        try {
+          await new DaemonFiles(connected.connection).remove(path, { ...options, recursive: true, force: true })
+        } catch (error) {
+          if (!AnyplaceError.is(error) || ['cancelled', 'timeout', 'connection-lost'].includes(error.code)) throw error
+          // Directories without their owner's write bit: the system's tools get through.
+          await exitCodeOf(connected, ['chmod', '-R', 'u+rwX', '--', path], options)
+          if ((await exitCodeOf(connected, ['rm', '-rf', '--', path], options)) !== 0) throw error
+        }
+      }),
   }
+}
+
+function parentOf(path: string): string {
+  return path.slice(0, path.lastIndexOf('/')) || '/'
+}
+
+/** What is missing of the path is made for its owner alone; what is there stays as it is. */
+async function makePrivate(files: DaemonFiles, path: string, signal: AbortSignal | undefined): Promise<void> {
+  if (await files.exists(path, { signal })) return
+  await makePrivate(files, parentOf(path), signal)
+  await files.makeDirectory(path, { signal, mode: 0o700 })
+}
+
+async function exitCodeOf(link: HostLink, argv: readonly string[], options: CallOptions = {}): Promise<number | null> {
+  await using channel = await run(link, argv, options)
+  channel.stdin.end()
+  channel.stdout.resume()
+  channel.stderr.resume()
+  return (await channel.exit).exitCode
 }
 
 async function run(link: HostLink, argv: readonly string[], options: MachineRunOptions): Promise<Channel> {
   const { cwd, detached, env = DEFAULT_ENV, signal } = options
+  if (link.facts.python === undefined && detached !== true) return runPlain(link, argv, options)
   const channel = await openProcessChannel(link.connection, argv, { cwd, detached, env, signal })
   // In use until its process ended or its user let go of it.
   const done = link.use()
@@ -103,4 +137,18 @@ async function connect(link: HostLink, path: string, options: CallOptions = {}):
   }
   tunnel.once('close', unref)
   return Object.assign(tunnel, { ref, unref })
+}
+
+/** On a host without a daemon: an ssh session of its own. The host's PATH stands behind the one given, for hosts that keep their programs elsewhere. */
+async function runPlain(link: HostLink, argv: readonly string[], options: MachineRunOptions): Promise<Channel> {
+  const { cwd = '/', signal } = options
+  const env: Readonly<Record<string, string | undefined>> = options.env ?? DEFAULT_ENV
+  const PATH = env['PATH'] ?? DEFAULT_ENV.PATH
+  const rest = Object.entries(env).filter(([name]) => name !== 'PATH')
+  const script = 'path=$2:$PATH; cd -- "$1" && shift 2 && exec env -i "PATH=$path" "$@"'
+  const words = rest.map(([name, value]) => `${name}=${value}`)
+  const channel = await link.sessions.run(['/bin/sh', '-c', script, 'sh', cwd, PATH, ...words, ...argv], { signal })
+  const done = link.use()
+  channel.exit.then(done, done)
+  return channel
 }

@@ -86,12 +86,12 @@ export function configText(
   const included =
     target.configFile === undefined ? [`${homedir()}/.ssh/config`, '/etc/ssh/ssh_config'] : [target.configFile]
   const includes = included.map((path) => `Include ${quoted(path)}`)
-  const key = identityFile === undefined ? [] : [`IdentityFile ${quoted(identityFile)}`]
-  const agent = agentSocket === undefined ? [] : [`IdentityAgent ${quoted(agentSocket)}`]
+  const key = identityFile === undefined ? [] : [`IdentityFile ${quoted(literal(identityFile))}`]
+  const agent = agentSocket === undefined ? [] : [`IdentityAgent ${quoted(literal(agentSocket))}`]
   const ours = [
     'BatchMode yes',
     `StrictHostKeyChecking ${target.acceptNewHostKey === true ? 'accept-new' : 'yes'}`,
-    `UserKnownHostsFile ${[ownKnownHosts, ...resolved.knownHostsFiles].map(quoted).join(' ')}`,
+    `UserKnownHostsFile ${[literal(ownKnownHosts), ...resolved.knownHostsFiles].map(quoted).join(' ')}`,
     'HashKnownHosts no', // whoever can read our pins can read the nodes as well
     'UpdateHostKeys no',
     'VerifyHostKeyDNS no',
@@ -126,6 +126,11 @@ export function configText(
           ...includes,
         ]
   return `${[...ours, ...blocks].join('\n')}\n`
+}
+
+/** ssh expands `%h` and the like in such paths. */
+function literal(path: string): string {
+  return path.replaceAll('%', '%%')
 }
 
 function quoted(path: string): string {

@@ -68,7 +68,10 @@ export function sshProvider(target: SshTarget, options: SshProviderOptions = {})
       const wanted = request.engine ?? only
       if (all === plain && wanted !== NAME_OF_PLAIN) throw needsPython(wanted, target)
       const { engine } = await chooseEngine(all, facts, wanted, { signal, on })
-      return overSsh(await engine.open(request), durable)
+      const host = await engine.open(request).catch((error: unknown) => {
+        throw ofNode(error, on)
+      })
+      return overSsh(host, durable)
     },
     async attach(nameOrId, callOptions) {
       // That the host cannot be reached is an error here, not "no such sandbox".
@@ -119,6 +122,14 @@ function linker(target: SshTarget): () => Promise<HostLink> {
     })
     return connecting
   }
+}
+
+/** The engines name themselves as they are on this computer. */
+function ofNode(error: unknown, on: string): unknown {
+  if (!AnyplaceError.is(error) || error.hint?.includes('"local/') !== true) return error
+  const { code, message, retryable, field, data } = error
+  const hint = error.hint.replaceAll('"local/', `"${on}/`)
+  return new AnyplaceError(code, message, { hint, retryable, field, data, cause: error })
 }
 
 function infoOf(info: HostInfo, isDurable: boolean): HostInfo {
