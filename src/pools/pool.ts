@@ -13,6 +13,7 @@ import { Lease } from './lease.ts'
 import { poolName } from './open-pool-sandbox.ts'
 import type { OpenedSandbox, SandboxFactory } from './open-pool-sandbox.ts'
 import type { PoolSandbox } from './pool-sandbox.ts'
+import { secretsOf } from './pool-secrets.ts'
 import { poolStatus } from './pool-status.ts'
 import type {
   AcquireOptions,
@@ -283,21 +284,8 @@ export class Pool implements AsyncDisposable {
   }
 
   async #startOnce(): Promise<void> {
-    this.#secrets = await this.#resolveSecrets()
+    this.#secrets = await secretsOf(this.#parts.loaded.profile, this.#parts.resolveSecret)
     await this.#fleet.start()
-  }
-
-  async #resolveSecrets(): Promise<Readonly<Record<string, string>>> {
-    const { loaded, resolveSecret } = this.#parts
-    const { secrets, name } = loaded.profile
-    if (secrets.length === 0) return {}
-    if (resolveSecret === undefined) {
-      throw new AnyplaceError('unsupported', `Profile ${name} names secrets, but nothing says where they are.`, {
-        field: 'secrets',
-        hint: 'give resolveSecret when the pool is made',
-      })
-    }
-    return Object.assign({}, ...(await Promise.all(secrets.map((secret) => resolveSecret(secret)))))
   }
 
   async #closing(end: () => Promise<void>): Promise<void> {

@@ -80,6 +80,41 @@ for (const place of places) {
     expect(look.output).toBe('')
   })
 
+  test(`${place.name}: homes from a template, secrets, a limit on processes`, async () => {
+    const template = '/usr/share/licenses-of-the-pool'
+    const base = { ...common(), slotsPerSandbox: 1, maxSandboxes: 1 }
+    const missing = await createPool({
+      store,
+      profile: { ...base, reset: 'template', template, appName: `${appName}x` },
+    })
+    await expect(missing.acquire()).rejects.toMatchObject({ message: expect.stringContaining(template) })
+    await missing.stop()
+
+    const profile: ProfileInput = { ...base, reset: 'template', processLimit: 20 }
+    await using pool = await createPool({
+      store,
+      profile: { ...profile, template: '/etc/alternatives', secrets: ['token'] },
+      resolveSecret: (name) => Promise.resolve({ [name.toUpperCase()]: 'hunter2' }),
+    })
+    const lease = await pool.acquire('a')
+    const count = 'ls -A | wc -l; echo "$TOKEN"'
+    const before = await pool.execute(lease, 'bash', { command: count })
+    expect(before.output).toMatch(/^[1-9]\d*\nhunter2\n$/)
+    expect((await pool.execute(lease, 'bash_stateful', { command: 'echo "$TOKEN"' })).output).toBe('hunter2\n')
+    const storm = await pool.execute(
+      lease,
+      'bash',
+      { command: 'for i in $(seq 60); do sleep 20 & done; wait' },
+      { timeoutMs: 5000 },
+    )
+    expect(storm.output).toContain('fork')
+    await pool.execute(lease, 'bash', { command: 'rm -rf ./* ; touch new' })
+    await pool.release(lease)
+    const next = await pool.acquire('b')
+    expect((await pool.execute(next, 'bash', { command: count })).output).toBe(before.output)
+    expect(JSON.stringify(await store.list('pools'))).not.toContain('hunter2')
+  })
+
   test(`${place.name}: a batch is parallel, over profiles and sandboxes`, async () => {
     const profile = { ...common(), slotsPerSandbox: 2, maxSandboxes: 2 }
     await using manager = await createPoolManager({
