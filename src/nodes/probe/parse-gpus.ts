@@ -61,11 +61,11 @@ function appleCards(text: string): GpuReport[] {
       const model = cleanLine(card.split('\n')[0], 100) ?? 'unknown'
       const [, amount, unit] = /^\s*VRAM \([^)]*\): (\d{1,7}) (MB|GB)\s*$/m.exec(card) ?? []
       const bytes = amount === undefined ? undefined : Number(amount) * (unit === 'GB' ? 2 ** 30 : 2 ** 20)
-      const vendor = /^Apple/.test(model)
+      const vendor = model.startsWith('Apple')
         ? 'apple'
-        : /^AMD/.test(model)
+        : model.startsWith('AMD')
           ? 'amd'
-          : /^Intel/.test(model)
+          : model.startsWith('Intel')
             ? 'intel'
             : 'other'
       return { model, vendor, ...(bytes === undefined ? {} : { memoryTotalBytes: bytes }) }

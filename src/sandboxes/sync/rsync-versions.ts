@@ -23,7 +23,7 @@ export function unsafe(output: string, least: readonly number[], where: string):
   const found = /^rsync\s+version v?(\d+)\.(\d+)\.(\d+)(\S*)/.exec(output)
   if (found === null) return `there is no rsync ${where}`
   const version = found.slice(1, 4).map(Number)
-  const isPre = /^pre/.test(found[4] ?? '')
+  const isPre = (found[4] ?? '').startsWith('pre')
   const difference = least.map((number, index) => (version[index] ?? 0) - number).find((one) => one !== 0) ?? 0
   if (difference > 0 || (difference === 0 && !isPre)) return undefined
   return `rsync ${where} is ${version.join('.')}; ${least.join('.')} is the first that is safe for this`

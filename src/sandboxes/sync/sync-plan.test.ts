@@ -97,7 +97,7 @@ test('after the plan both sides are alike, whatever they were', () => {
       const plan = planSync(source, target, true)
       const result = new Map(target.entries)
       const remove = (path: string): void => {
-        for (const key of [...result.keys()]) if (key === path || key.startsWith(`${path}/`)) result.delete(key)
+        for (const key of result.keys()) if (key === path || key.startsWith(`${path}/`)) result.delete(key)
       }
       for (const { path } of plan.inTheWay) remove(path)
       for (const { path } of plan.moved) result.set(path, source.entries.get(path)!)
