@@ -13,10 +13,19 @@ export async function attachIn(
   nameOrId: string,
   options: CallOptions = {},
 ): Promise<Host | undefined> {
-  const answers = await Promise.all(
-    engines.map((engine) => engine.attach(nameOrId, options).catch((error: unknown) => skip(error))),
-  )
-  return answers.find((host) => host !== undefined)
+  const answers = engines.map((engine) => engine.attach(nameOrId, options).catch((error: unknown) => skip(error)))
+  const hits = answers.map(async (answer) => {
+    const host = await answer
+    if (host === undefined) throw new Error('not here')
+    return host
+  })
+  try {
+    // The first that has it: the others may be slow to say that they have not.
+    return await Promise.any(hits)
+  } catch {
+    await Promise.all(answers)
+    return undefined
+  }
 }
 
 /** Every engine's sandboxes. */

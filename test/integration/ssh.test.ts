@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -247,6 +249,27 @@ Host *
     expect(masterPid(path)).toBeGreaterThan(0)
     await box.close()
     await until(() => masterPid(path) === undefined)
+  })
+
+  test('a connection whose sessions are all taken is left alone', async () => {
+    const target = at({ name: 'full' })
+    await (await openAt(target)).close()
+    const path = await controlPath(target)
+    const before = masterPid(path)
+    await closeHostLinks()
+    // One of a server's ten may still be ours, just ending.
+    const takers = Array.from({ length: 10 }, () =>
+      spawn('ssh', ['-F', 'none', '-S', path, 'host', 'echo in; sleep 60']),
+    )
+    try {
+      await Promise.all(takers.slice(0, 9).map(({ stdout }) => once(stdout, 'data')))
+      const box = await openAt(target)
+      expect((await box.run(['echo', 'in'])).stdout).toBe('in\n')
+      expect(masterPid(path)).toBe(before)
+      await box.close()
+    } finally {
+      for (const taker of takers) taker.kill('SIGKILL')
+    }
   })
 
   test('a connection that passes nothing on is replaced', async () => {
