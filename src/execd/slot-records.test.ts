@@ -1,7 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { AnyplaceError } from '../spec/index.ts'
-import type { SlotResult } from '../spec/index.ts'
+import type { AnyplaceError, SlotResult } from '../spec/index.ts'
 import { SlotRecords } from './slot-records.ts'
 
 interface Made {

@@ -109,9 +109,9 @@ class BashShell implements SlotShell {
     if (signal?.aborted) onAbort()
     try {
       const [said] = await marks
-      const finished = said === undefined ? undefined : /^(\d+) ([^]*)$/.exec(said)
+      const finished = said === undefined ? null : /^(\d+) ([^]*)$/.exec(said)
       // Without its last word the shell has ended: the command called exit, or it was killed.
-      const exit = finished == null ? await running.exit : undefined
+      const exit = finished === null ? await running.exit : undefined
       if (exit !== undefined) this.#forget(running)
       const exitCode =
         exit === undefined

@@ -1,158 +1,17 @@
-"""What is done to slots as root, each job in a process of its own: making and renewing homes, killing, closing places, looking."""
-import errno
+"""What is done to slots as root, each job in a process of its own: making and renewing them."""
 import os
 import stat as modes
-import time
 
-import keepers
 import wire
+from slot_kill import clear_keys, kill_all, remove_ipc, uids_of_processes
+from slot_scan import INSIDE, MOST_LEFT, close_places, places, scan
 from wire import Refused
-
-# Kernel views: nothing is kept there.
-VIEWS = {
-    "proc", "sysfs", "cgroup", "cgroup2", "devpts", "securityfs", "debugfs", "tracefs", "bpf", "pstore", "configfs",
-    "binfmt_misc", "fusectl", "selinuxfs", "efivarfs", "hugetlbfs", "nsfs",
-}  # fmt: skip
-MOST_LEFT = 100
-INSIDE = ".anyplace"  # in the workspace base: temporary directories, what is being deleted, prepared templates
-
 
 def run(job, _source=None, _target=None):
     return JOBS[job["work"]](job)
 
 
-# -- where things are -----------------------------------------------------------------------------------------------------
-
-
-def unescaped(text):
-    return text.encode("latin-1").decode("unicode_escape").encode("latin-1") if b"\\" in text.encode("latin-1") else text.encode("latin-1")
-
-
-def mounts():
-    """{point: (type, read-only, whether it is a part of another file system)}"""
-    found = {}
-    with open("/proc/self/mountinfo", encoding="latin-1") as file:
-        for line in file:
-            fields, _, rest = line.partition(" - ")
-            fields, rest = fields.split(" "), rest.split(" ")
-            options = fields[5].split(",") + rest[2].strip().split(",")
-            found[unescaped(fields[4])] = (rest[0], "ro" in options, unescaped(fields[3]))
-    return found
-
-
-def walk(skip, visit):
-    """visit(path, lstat, mount point) of everything in the sandbox that could be written; links are not followed.
-
-    Each mount on its own: below a read-only one, and below a view of the kernel's, there may be one that can be written."""
-    points = mounts()
-    for point, (kind, read_only, _) in points.items():
-        if kind in VIEWS or read_only or point in skip:
-            continue
-        try:
-            visit(point, os.lstat(point), point)
-        except OSError:
-            continue
-        todo = [point]
-        while todo:
-            directory = todo.pop()
-            try:
-                entries = list(os.scandir(directory))
-            except OSError:
-                continue
-            for entry in entries:
-                path = entry.path
-                if path in skip or path in points:
-                    continue
-                try:
-                    found = entry.stat(follow_symlinks=False)
-                except OSError:
-                    continue
-                visit(path, found, point)
-                if modes.S_ISDIR(found.st_mode):
-                    todo.append(path)
-
-
-# -- closing places -------------------------------------------------------------------------------------------------------
-
-
-def close_places(job):
-    """Shuts every place that anybody may write to the slots' common group, and to nobody else.
-
-    A file's group class counts before the class of all others, also when it allows less: a place that belongs to a group which
-    every slot is in, and which may not write, is closed to slots and stays open to everybody else.
-    """
-    gid = job["gid"]
-    mine = b"/sandboxes/%s/" % job["sandbox"].encode()
-    closed, refused = [], []
-    points = mounts()
-    used = set()
-
-    def visit(path, found, point):
-        used.add(found.st_uid)
-        mode = found.st_mode
-        if not mode & 0o002 or modes.S_ISLNK(mode) or modes.S_ISCHR(mode) or modes.S_ISBLK(mode) or modes.S_ISSOCK(mode):
-            return
-        if found.st_gid == gid:
-            if not mode & 0o020:
-                closed.append(path)
-                return
-        elif point != b"/":
-            kind, _, root = points[point]
-            # A directory of the machine's: its modes are not ours to change. A volume, or one made for this sandbox, is.
-            if kind not in ("tmpfs", "mqueue") and root != b"/" and not root.endswith(b"/_data") and mine not in root:
-                refused.append(path)
-                return
-        others = mode & 0o007
-        try:
-            os.chown(path, -1, gid, follow_symlinks=False)
-            os.chmod(path, (mode & 0o7707 & ~0o2000) | ((others & 0o5) << 3))
-            after = os.lstat(path)
-            if after.st_gid != gid or after.st_mode & 0o020:
-                raise OSError(errno.EPERM, os.strerror(errno.EPERM))
-            closed.append(path)
-        except FileNotFoundError:
-            pass
-        except OSError as error:
-            if error.errno != errno.EROFS:
-                refused.append(path)
-
-    walk(set(job["skip"]), visit)
-    if refused:
-        raise Refused(
-            "unsupported",
-            "slots cannot be kept apart: everybody may write %s, and it cannot be closed to them" % wire.quoted(wire.to_text(refused[0])),
-            "mount it read-only, or take the write right for others away from it",
-        )
-    return closed, used
-
-
 # -- making ---------------------------------------------------------------------------------------------------------------
-
-
-def uids_of_processes():
-    used = set()
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            used.update(ids_of(int(name), True) or ())
-    return used
-
-
-def ids_of(pid, only_living=False):
-    """Real, effective, saved and file system uid; None when it is gone."""
-    try:
-        fd = os.open("/proc/%d/status" % pid, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        data = os.read(fd, 4096)
-    except OSError:
-        return None
-    finally:
-        os.close(fd)
-    if only_living and b"\nState:\tZ" in data:
-        return None
-    at = data.find(b"\nUid:")
-    return tuple(int(word) for word in data[at + 5 : data.find(b"\n", at + 5)].split())
 
 
 def known_ids():
@@ -243,10 +102,6 @@ def make_one(entry, taken):
     return uid
 
 
-def places(entry):
-    return entry["base"] + "/" + entry["name"], "%s/%s/tmp/%s" % (entry["base"], INSIDE, entry["name"])
-
-
 def check_template(path):
     found = os.lstat(path)
     if not modes.S_ISDIR(found.st_mode):
@@ -328,154 +183,6 @@ def copy_file(source, target):
             os.close(other)
     finally:
         os.close(one)
-
-
-# -- killing --------------------------------------------------------------------------------------------------------------
-
-
-def processes_of(uid):
-    """[(pid, name)] that live under a uid. What hides its /proc entry by being untraceable shows as root's there."""
-    found = []
-    for name in os.listdir("/proc"):
-        if not name.isdigit():
-            continue
-        try:
-            owner = os.stat("/proc/" + name).st_uid
-        except OSError:
-            continue
-        if owner != uid and owner not in (0, 65534):
-            continue
-        pid = int(name)
-        ids = ids_of(pid)
-        if ids is None or uid not in ids:
-            continue
-        try:
-            with open("/proc/%d/stat" % pid, "rb") as file:
-                data = file.read()
-        except OSError:
-            continue
-        end = data.rfind(b")")
-        if data[end + 2 : end + 3] not in (b"Z", b"X"):
-            found.append((pid, data[data.find(b"(") + 1 : end]))
-    return found
-
-
-def as_slot(job, call):
-    """Runs call() in a process that may signal the slot's processes and owns its IPC objects, and that they cannot signal.
-
-    One at a time in the sandbox: the wardens of two slots could signal each other."""
-    import fcntl
-
-    uid, warden = job["uid"], job["warden"]
-    lock = os.open(job["lock"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        child = os.fork()
-        if child == 0:
-            try:
-                os.setgroups([])
-                os.setresgid(warden, uid, warden)
-                os.setresuid(warden, uid, warden)
-                call()
-            finally:
-                os._exit(0)
-        os.waitpid(child, 0)
-    finally:
-        os.close(lock)
-
-
-def kill_all(job):
-    """(how many were killed, [(pid, name)] that are left). One signal to all at once: no fork can get ahead of it."""
-
-    def shoot():
-        os.kill(-1, 9)
-
-    uid = job["uid"]
-    alive = processes_of(uid)
-    if job["holder"]:
-        # Process 1 of the slot's own view: the kernel ends everything in there with it.
-        try:
-            os.kill(job["holder"], 9)
-        except OSError:
-            pass
-    count = sum(1 for pid, _ in alive if pid not in job["keepers"])
-    give_up = time.monotonic() + 10
-    pause = 0.0005
-    while alive and time.monotonic() < give_up:
-        as_slot(job, shoot)
-        time.sleep(pause)
-        pause = min(pause * 2, 0.02)
-        alive = processes_of(uid)
-    return count, alive
-
-
-# -- what a kernel keeps --------------------------------------------------------------------------------------------------
-
-
-def ipc_objects(uid):
-    """[(kind, id)] of the uid's System V objects."""
-    found = []
-    for kind, column in (("shm", 1), ("msg", 1), ("sem", 1)):
-        try:
-            with open("/proc/sysvipc/" + kind) as file:
-                header = file.readline().split()
-                owners = [header.index(name) for name in ("uid", "cuid") if name in header]
-                for line in file:
-                    fields = line.split()
-                    if str(uid) in [fields[index] for index in owners]:
-                        found.append((kind, int(fields[column])))
-        except (OSError, ValueError):
-            pass
-    return found
-
-
-def remove_ipc(job):
-    uid = job["uid"]
-    objects = ipc_objects(uid)
-
-    def remove():
-        keepers.prctl(3, 0)  # loads the C library
-        libc = keepers._libc
-        if libc is None:
-            return
-        for kind, ident in objects:
-            if kind == "shm":
-                libc.shmctl(ident, 0, None)
-            elif kind == "msg":
-                libc.msgctl(ident, 0, None)
-            else:
-                libc.semctl(ident, 0, 0)
-
-    if objects:
-        as_slot(job, remove)
-    return ipc_objects(uid)
-
-
-KEYCTL = {"x86_64": 250, "i686": 288, "armv7l": 311, "ppc64le": 271, "s390x": 280}
-
-
-def clear_keys(uid):
-    """A key would otherwise wait for the next one with this uid. The uid itself must ask; nothing of the slot lives by then."""
-    try:
-        with open("/proc/key-users") as file:
-            if not any(line.split(":")[0].strip() == str(uid) for line in file):
-                return  # it has none
-    except OSError:
-        pass
-    child = os.fork()
-    if child == 0:
-        try:
-            os.setgroups([])
-            os.setresgid(uid, uid, uid)
-            os.setresuid(uid, uid, uid)
-            keepers.prctl(3, 0)
-            if keepers._libc is not None:
-                number = KEYCTL.get(os.uname().machine, 219)
-                for ring in (-4, -5):
-                    keepers._libc.syscall(number, 7, ring)
-        finally:
-            os._exit(0)
-    os.waitpid(child, 0)
 
 
 # -- renewing -------------------------------------------------------------------------------------------------------------
@@ -592,29 +299,6 @@ def empty_trash(job):
         except OSError:
             pass  # the next time
     return {"left": len(set(os.listdir(directory)) & set(names))}
-
-
-# -- looking --------------------------------------------------------------------------------------------------------------
-
-
-def scan(job):
-    """Everything of the uid anywhere but in its own two directories."""
-    os.nice(10)
-    uid = job["uid"]
-    home, temporary = places(job)
-    skip = {os.fsencode(path) for path in (home, temporary, job["base"] + "/" + INSIDE + "/trash", job["base"] + "/" + INSIDE + "/spare")}
-    left = []
-    total = 0
-
-    def visit(path, found, _point):
-        nonlocal total
-        if found.st_uid == uid or found.st_gid == uid:
-            total += 1
-            if len(left) < MOST_LEFT:
-                left.append(("file", wire.to_text(path)))
-
-    walk(skip, visit)
-    return {"left": left, "total": total}
 
 
 JOBS = {"make": make, "reset": reset, "spare": make_spare, "trash": empty_trash, "scan": scan}
