@@ -294,6 +294,35 @@ test('a detached pool is found again by the next controller, with its leases', a
   expect((await second.acquire('t2')).token).toBeGreaterThan(lease.token)
 })
 
+test('after a crash, slots that are not known to be clean are cleaned before they are handed out', async () => {
+  const first = newPool({ maxSandboxes: 1, slotsPerSandbox: 1 }, { detached: true })
+  const lease = await first.acquire('t1')
+  await first.execute(lease, 'bash', { command: 'mark' })
+  // As a controller leaves it that was killed before it wrote the lease down.
+  const [entry] = await store.list('pools')
+  await store.set('pools', entry?.key ?? '', { ...(entry?.value as object), owner: null, leases: [] })
+  const second = newPool({ maxSandboxes: 1, slotsPerSandbox: 1 })
+  const next = await second.acquire('t2')
+  expect(next.slotId).toBe(lease.slotId)
+  expect((await second.execute(next, 'bash', { command: 'x' })).output).toBe('')
+  // The first one finds out with its next write, and does no more harm.
+  await first.release(lease)
+  await vi.waitFor(() => expect(first.status().sandboxes).toBe(0))
+  expect(next.ended).toBeUndefined()
+  expect((await second.execute(next, 'bash', { command: 'y' })).output).toBe('x')
+})
+
+test('no command runs in a slot before its lease is on disk', async () => {
+  const pool = newPool({ maxSandboxes: 1 })
+  const lease = await pool.acquire('t1')
+  let stored = ''
+  place.onBatch = async () => {
+    stored ||= JSON.stringify(await store.list('pools'))
+  }
+  await pool.execute(lease, 'bash', { command: 'x' })
+  expect(stored).toContain(lease.id)
+})
+
 test('leases that nobody resumes are taken back', async () => {
   const first = newPool({ maxSandboxes: 1, slotsPerSandbox: 1 }, { detached: true })
   await first.acquire('t1')

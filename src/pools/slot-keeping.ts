@@ -103,6 +103,8 @@ export class SlotKeeping<Waiter = unknown> {
     let report: ResetReport | undefined
     let left: readonly string[] = []
     try {
+      // Proves that the sandbox is still ours: a slot that is another controller's by now must not be touched.
+      await sandbox.claim.written()
       while (unfinished.outstanding > 0) {
         await sandbox.reset(name, 'none')
         await Promise.race([unfinished.tail, sleep(SETTLE_MS)])
@@ -111,7 +113,7 @@ export class SlotKeeping<Waiter = unknown> {
       left = report.left.map(({ what }) => what)
     } catch (error) {
       left = [error instanceof Error ? error.message : String(error)]
-      if (AnyplaceError.is(error, 'sandbox-gone')) return undefined
+      if (AnyplaceError.is(error, 'sandbox-gone') || slot.state !== 'releasing') return undefined
     } finally {
       this.#cleaning--
     }
