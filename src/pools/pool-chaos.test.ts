@@ -24,7 +24,7 @@ test('random acquire, release, execute, killed sandboxes, dirty slots and stoppe
     { weight: 2, arbitrary: fc.constant({ do: 'pause' as const }) },
   )
   await fc.assert(
-    fc.asyncProperty(fc.array(step, { minLength: 10, maxLength: 60 }), async (steps) => {
+    fc.asyncProperty(fc.array(step, { minLength: 10, maxLength: 60, size: 'max' }), async (steps) => {
       const store = await openStore({ directory: mkdtempSync(join(tmpdir(), 'anyplace-chaos-')) })
       const place = new FakePlace()
       const newPool = (detached: boolean): Pool =>
@@ -83,6 +83,6 @@ test('random acquire, release, execute, killed sandboxes, dirty slots and stoppe
         await store.close()
       }
     }),
-    { numRuns: 40 },
+    { numRuns: 25 },
   )
 }, 60_000)
