@@ -1,7 +1,7 @@
 import { Readable, Writable } from 'node:stream'
 import { AnyplaceError } from '../spec/index.ts'
 import type { CallOptions, Channel, ChannelExit } from '../spec/index.ts'
-import { throwIfAborted } from '../kit/deadline.ts'
+import { deadlineSignal, throwIfAborted } from '../kit/deadline.ts'
 import { call } from './call.ts'
 import type { DaemonConnection, ExitFollower } from './connection.ts'
 import type { InboundStream } from './inbound-stream.ts'
@@ -11,6 +11,8 @@ import { checkSpawn } from './spawn.ts'
 import { checkStarted } from './wire-checks.ts'
 
 const CHUNK_BYTES = 256 * 1024
+/** So long `close` waits for a daemon that may have fallen silent. */
+const CLOSE_MS = 5000
 
 /** How the process is started. */
 export interface ProcessChannelOptions extends CallOptions {
@@ -171,10 +173,12 @@ class ProcessChannel implements Channel, ExitFollower {
     }
     if (this.#exit !== undefined) return
     try {
-      await call(connection, { op: 'kill', processId, reason: 'cancel' }, () => undefined)
+      const signal = deadlineSignal(CLOSE_MS)
+      await call(connection, { op: 'kill', processId, reason: 'cancel' }, () => undefined, { signal })
     } catch (error) {
-      // It has ended, or the link has: there is nothing left to end.
-      if (!AnyplaceError.is(error, 'process-not-found') && connection.error === undefined) throw error
+      // It has ended, or the link has or is about to: there is nothing left to end.
+      const isOver = AnyplaceError.is(error, 'process-not-found') || AnyplaceError.is(error, 'timeout')
+      if (!isOver && connection.error === undefined) throw error
     }
   }
 

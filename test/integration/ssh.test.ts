@@ -166,6 +166,22 @@ Host *
     })
   })
 
+  test('what login scripts print does no harm; more than fits is told', async () => {
+    const profile = labFile('jump/home/.bashrc')
+    try {
+      writeFileSync(profile, 'echo welcome; printf "\\001\\000"; echo beware >&2\n')
+      const box = await openAt(at({ workspace: join(workspace, 'noise') }))
+      expect(await box.run(['echo', 'ok'])).toMatchObject({ stdout: 'ok\n', stderr: '' })
+      await box.close()
+      writeFileSync(profile, 'head -c 100000 /dev/zero | tr "\\0" x\n')
+      await expect(openAt(at({ workspace: join(workspace, 'flood') }))).rejects.toMatchObject({
+        data: { cause: 'no-shell' },
+      })
+    } finally {
+      rmSync(profile, { force: true })
+    }
+  })
+
   describe('credentials', () => {
     test('who has another key file does not get the connection that is open', async () => {
       const box = await openAt(at())

@@ -68,6 +68,7 @@ export async function openHostSession(
     const fields = await readFields(channel.stdout)
     if (fields.kind !== 'facts') {
       if (signal.aborted) throw abortError(signal)
+      if (fields.isFlood) throw noShell(where, `it prints more than ${MAX_NOISE_BYTES} bytes before our command begins`)
       const { exitCode } = await channel.exit
       throw noFacts(where, fields.text, said, exitCode)
     }
@@ -100,7 +101,7 @@ export async function openHostSession(
 
 type Fields =
   | { readonly kind: 'facts'; readonly fields: readonly string[] }
-  | { readonly kind: 'none'; readonly text: string }
+  | { readonly kind: 'none'; readonly text: string; readonly isFlood: boolean }
 
 /** Reads up to the last fact; what is behind it stays in the stream. */
 async function readFields(stdout: Readable): Promise<Fields> {
@@ -109,17 +110,18 @@ async function readFields(stdout: Readable): Promise<Fields> {
   return new Promise((resolve) => {
     const settle = (result: Fields, rest?: Buffer): void => {
       stdout.off('readable', look)
-      for (const event of ['end', 'error', 'close']) stdout.off(event, ended)
+      for (const event of ['end', 'error', 'close']) stdout.off(event, onEnd)
       if (rest !== undefined && rest.byteLength > 0) stdout.unshift(rest)
       resolve(result)
     }
-    const ended = (): void => settle({ kind: 'none', text: bytes.toString('utf8') })
+    const ended = (isFlood: boolean) => (): void => settle({ kind: 'none', text: bytes.toString('utf8'), isFlood })
+    const onEnd = ended(false)
     const look = (): void => {
       for (let chunk = stdout.read() as Buffer | null; chunk !== null; chunk = stdout.read() as Buffer | null) {
         bytes = Buffer.concat([bytes, chunk])
         const begin = bytes.indexOf(mark)
         if (begin < 0) {
-          if (bytes.byteLength > MAX_NOISE_BYTES) return ended()
+          if (bytes.byteLength > MAX_NOISE_BYTES) return ended(true)()
           continue
         }
         let at = begin + mark.byteLength
@@ -131,11 +133,11 @@ async function readFields(stdout: Readable): Promise<Fields> {
           at = end + 1
         }
         if (fields.length === FIELDS) return settle({ kind: 'facts', fields }, bytes.subarray(at))
-        if (bytes.byteLength > MAX_FACTS_BYTES) return ended()
+        if (bytes.byteLength > MAX_FACTS_BYTES) return ended(true)()
       }
     }
     stdout.on('readable', look)
-    for (const event of ['end', 'error', 'close']) stdout.on(event, ended)
+    for (const event of ['end', 'error', 'close']) stdout.on(event, onEnd)
     look()
   })
 }
@@ -145,13 +147,13 @@ function noFacts(where: string, text: string, stderr: string, exitCode: number |
     return new MasterError('full', stderr.trim())
   if (exitCode === 255 || exitCode === null) return new MasterError('dead', stderr.trim())
   const said = printable(`${text}\n${stderr}`.trim(), 300)
-  return new AnyplaceError(
-    'unsupported',
-    `${where} let us in, but its login shell is no POSIX shell (it ended with exit code ${exitCode}${said === '' ? '' : `: ${said}`}).`,
-    {
-      field: 'username',
-      hint: 'use an account with a login shell such as /bin/sh, without a forced command',
-      data: { cause: 'no-shell' },
-    },
-  )
+  return noShell(where, `it ended with exit code ${exitCode}${said === '' ? '' : `: ${said}`}`)
+}
+
+function noShell(where: string, why: string): AnyplaceError {
+  return new AnyplaceError('unsupported', `${where} let us in, but its login shell is no POSIX shell (${why}).`, {
+    field: 'username',
+    hint: 'use an account with a login shell such as /bin/sh, without a forced command and with login scripts that are silent',
+    data: { cause: 'no-shell' },
+  })
 }
