@@ -38,6 +38,7 @@ export class InboundStream {
   #queue: ByteQueue | undefined
   readonly #completedByResponse: boolean
   #isStarted: boolean
+  #windowBytes = INITIAL_WINDOW_BYTES
   #grantedOffset: number
   #consumedOffset: number
   #finalOffset: number | undefined
@@ -52,6 +53,12 @@ export class InboundStream {
     this.#grantedOffset = this.receivedOffset + INITIAL_WINDOW_BYTES
     this.#isStarted = options.started
     this.#completedByResponse = options.completedByResponse ?? false
+  }
+
+  /** Grants this much from now on. The daemon must know of the stream: its request was sent. */
+  widen(windowBytes: number): void {
+    this.#windowBytes = windowBytes
+    this.#grant()
   }
 
   get queuedBytes(): number {
@@ -178,8 +185,12 @@ export class InboundStream {
   #consume(byteLength: number): void {
     this.#consumedOffset += byteLength
     if (this.isReceived || this.error !== undefined) return
-    if (this.#grantedOffset - this.#consumedOffset > INITIAL_WINDOW_BYTES / 2) return
-    this.#grantedOffset = this.#consumedOffset + INITIAL_WINDOW_BYTES
+    if (this.#grantedOffset - this.#consumedOffset > this.#windowBytes / 2) return
+    this.#grant()
+  }
+
+  #grant(): void {
+    this.#grantedOffset = this.#consumedOffset + this.#windowBytes
     this.#writer.send(encodeOffset(FrameType.window, this.id, this.#grantedOffset))
   }
 }
