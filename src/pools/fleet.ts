@@ -82,6 +82,7 @@ export class Fleet {
   /** Takes over what earlier controllers left, then sees to the minimum. Resolves when what was left is found. */
   async start(): Promise<void> {
     this.#isActive = true
+    clearInterval(this.#checkTimer)
     this.#checkTimer = setInterval(() => this.#checkAll(), CHECK_INTERVAL_MS)
     this.#checkTimer.unref()
     const left = []
@@ -149,13 +150,18 @@ export class Fleet {
     this.grow()
   }
 
+  /** Opens nothing more; what is being opened is given up. */
+  halt(): void {
+    this.#stop.abort(new AnyplaceError('cancelled', 'The pool was stopped.'))
+  }
+
   /**
    * Stops opening and watching. With `purge` everything is ended; without, the sandboxes live on for the next controller.
    *
    * @param isClean whether all slots of a sandbox that have no lease are clean, as the next controller should know
    */
   async stop(purge: boolean, isClean: (sandbox: PoolSandbox) => boolean): Promise<void> {
-    this.#stop.abort(new AnyplaceError('cancelled', 'The pool was stopped.'))
+    this.halt()
     clearInterval(this.#checkTimer)
     clearTimeout(this.#retryTimer)
     await Promise.all([...this.#opening, ...this.#closing])

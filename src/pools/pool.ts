@@ -301,6 +301,7 @@ export class Pool implements AsyncDisposable {
       waiter.done()
       waiter.reject(stopped(this.name))
     }
+    this.#fleet.halt()
     await this.#starting?.catch(() => undefined)
     this.#keeping.stop()
     await this.#keeping.idle()

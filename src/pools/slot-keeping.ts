@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { AnyplaceError } from '../spec/index.ts'
 import type { ResetReport } from '../spec/index.ts'
+import { deadlineSignal } from '../kit/deadline.ts'
 import { nameOf } from './lease-book.ts'
 import type { PoolSandbox } from './pool-sandbox.ts'
 import type { ResetStrategy } from './profile.ts'
@@ -8,6 +9,8 @@ import type { LedgerSlot, SlotLedger } from './slot-ledger.ts'
 
 /** A slot that was used is scanned once it has been idle for this long. */
 const SCAN_AFTER_MS = 2000
+/** A reset that takes longer has failed. */
+const RESET_DEADLINE_MS = 60_000
 /** How long to wait for calls that were killed before killing again. */
 const SETTLE_MS = 100
 /** A sandbox with this many slots given up is no good any more. */
@@ -102,14 +105,15 @@ export class SlotKeeping<Waiter = unknown> {
     const name = nameOf(slot)
     let report: ResetReport | undefined
     let left: readonly string[] = []
+    const signal = deadlineSignal(RESET_DEADLINE_MS)
     try {
       // Proves that the sandbox is still ours: a slot that is another controller's by now must not be touched.
       await sandbox.claim.written()
       while (unfinished.outstanding > 0) {
-        await sandbox.reset(name, 'none')
+        await sandbox.reset(name, 'none', { signal })
         await Promise.race([unfinished.tail, sleep(SETTLE_MS)])
       }
-      report = await sandbox.reset(name, strategy)
+      report = await sandbox.reset(name, strategy, { signal })
       left = report.left.map(({ what }) => what)
     } catch (error) {
       left = [error instanceof Error ? error.message : String(error)]
