@@ -19,6 +19,7 @@ const SMALL = { count: 2000, bytes: 4096 }
 const BIG_BYTES = 100e6
 const SYNC_FILES = 10_000
 const TURNS = 5
+const SYNC_TURNS = 3
 
 /** A host behind SSH (the lab's, on loopback): commands, transfers, a repeated sync and the probe, against what people use. */
 export async function benchSsh(): Promise<Report> {
@@ -168,7 +169,7 @@ async function benchSync(lab: SshLab, box: Sandbox, directory: string): Promise<
     const { ms } = await timed(work)
     samples.set(name, [...(samples.get(name) ?? []), ms])
   }
-  for (let turn = 0; turn < TURNS; turn++) {
+  for (let turn = 0; turn < SYNC_TURNS; turn++) {
     const target = join(lab.remote, `tree-${turn}`)
     await mkdir(lab.remote, { recursive: true })
     await note('sync of 10,000 files, first: anyplace', () => box.sync.up(source, target))
