@@ -5,7 +5,6 @@ import { call } from './call.ts'
 import type { DaemonConnection } from './connection.ts'
 import type { InboundStream } from './inbound-stream.ts'
 import type { OutboundStream } from './outbound-stream.ts'
-import { FILE_WINDOW_BYTES } from './protocol.ts'
 import type { FilesRequest } from './protocol.ts'
 
 type Without<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never
@@ -90,7 +89,6 @@ export function startTransfer<T>(
     },
   )
   answer.catch(() => undefined)
-  if (options.hasOutput === true && connection.error === undefined) output.widen(FILE_WINDOW_BYTES)
   const response = Promise.race([answer, givenUp])
   response.catch(() => undefined)
   return { response, input, output, cancel }

@@ -38,7 +38,6 @@ export class InboundStream {
   #queue: ByteQueue | undefined
   readonly #completedByResponse: boolean
   #isStarted: boolean
-  #windowBytes = INITIAL_WINDOW_BYTES
   #grantedOffset: number
   #consumedOffset: number
   #finalOffset: number | undefined
@@ -53,12 +52,6 @@ export class InboundStream {
     this.#grantedOffset = this.receivedOffset + INITIAL_WINDOW_BYTES
     this.#isStarted = options.started
     this.#completedByResponse = options.completedByResponse ?? false
-  }
-
-  /** Grants this much from now on. The daemon must know of the stream: its request was sent. */
-  widen(windowBytes: number): void {
-    this.#windowBytes = windowBytes
-    this.#grant()
   }
 
   get queuedBytes(): number {
@@ -185,12 +178,8 @@ export class InboundStream {
   #consume(byteLength: number): void {
     this.#consumedOffset += byteLength
     if (this.isReceived || this.error !== undefined) return
-    if (this.#grantedOffset - this.#consumedOffset > this.#windowBytes / 2) return
-    this.#grant()
-  }
-
-  #grant(): void {
-    this.#grantedOffset = this.#consumedOffset + this.#windowBytes
+    if (this.#grantedOffset - this.#consumedOffset > INITIAL_WINDOW_BYTES / 2) return
+    this.#grantedOffset = this.#consumedOffset + INITIAL_WINDOW_BYTES
     this.#writer.send(encodeOffset(FrameType.window, this.id, this.#grantedOffset))
   }
 }

@@ -27,12 +27,6 @@ export const MAX_DATA_BYTES: number = 1024 * 1024 + 8
 /** Bytes a receiver grants a new stream before it says more. */
 export const INITIAL_WINDOW_BYTES: number = 1024 * 1024
 
-/**
- * What either side grants on the streams of file work. An engine's stream takes a millisecond or more from end to end when
- * the processes on the way share few cores; a smaller window would be used up long before the next one comes.
- */
-export const FILE_WINDOW_BYTES: number = 4 * 1024 * 1024
-
 export const FrameType = {
   /** daemon → client, once, id 0: HelloPayload */
   hello: 1,

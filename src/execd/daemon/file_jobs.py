@@ -78,8 +78,7 @@ class FileJob:
         self.output_done = not message["output"]
         self.output_fd = output_read
         if message["input"]:
-            self.sink = Sink(connection, message["input"], input_write, is_pipe=True, window=wire.FILE_WINDOW)
-            self.sink.grant()
+            self.sink = Sink(connection, message["input"], input_write, is_pipe=True)
         if message["output"]:
             self.source = Source(connection, message["output"], output_read, self.output_ended)
         daemon.loop.watch(result_read, self.readable, read=True)

@@ -20,8 +20,7 @@ def widen(fd):
 class Sink:
     """client → daemon: data frames are written to fd in order; windows follow what the fd took."""
 
-    def __init__(self, connection, ident, fd, shutdown=None, is_pipe=False, window=wire.INITIAL_WINDOW):
-        self.window = window
+    def __init__(self, connection, ident, fd, shutdown=None, is_pipe=False):
         self.connection, self.ident, self.fd = connection, ident, fd
         self.is_pipe = is_pipe  # bulk data can be moved to it inside the kernel
         self.expected = 0
@@ -127,8 +126,8 @@ class Sink:
             self.grant()
 
     def grant(self):
-        limit = self.written + self.window
-        if self.connection is not None and limit - self.granted >= self.window // 4:
+        limit = self.written + wire.INITIAL_WINDOW
+        if self.connection is not None and limit - self.granted >= wire.INITIAL_WINDOW // 4:
             self.granted = limit
             self.connection.send(wire.WINDOW, self.ident, wire.OFFSET.pack(limit))
 

@@ -9,7 +9,6 @@ HELLO, REQUEST, RESPONSE, EXIT, DATA, END, WINDOW, RESET, PING, PONG, NOTIFICATI
 MAX_PAYLOAD = 8 * 1024 * 1024
 CHUNK = 256 * 1024
 INITIAL_WINDOW = 1024 * 1024
-FILE_WINDOW = 4 * 1024 * 1024
 
 try:  # the C halves of json, without the 10 ms that importing json (re, enum) costs at every start
     import _json
