@@ -89,4 +89,3 @@ export async function createPoolManager(options: PoolManagerOptions = {}): Promi
     throw error
   }
 }
-
