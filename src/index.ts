@@ -1,5 +1,5 @@
 export { attach, doctor, gc, list, open, remove } from './nodes/open.ts'
-export type { NodeOptions, OpenOptions } from './nodes/open.ts'
+export type { ListedSandbox, NodeOptions, OpenOptions } from './nodes/open.ts'
 export { probe } from './nodes/probe/probe.ts'
 export type { ProbeOptions } from './nodes/probe/probe.ts'
 export { formatProbe } from './nodes/probe/format-probe.ts'

@@ -53,12 +53,19 @@ export async function attach(nameOrId: string, options: AttachSandboxOptions & N
   return attachSandbox(await resolveNode(on), nameOrId, rest)
 }
 
+/** A sandbox of a list. */
+export interface ListedSandbox extends HostInfo {
+  /** The value of `on` that reaches it: `local/docker`, `gpu-box/direct`. */
+  readonly on: string
+}
+
 /** Every sandbox of a node, running or not. */
-export async function* list(options: CallOptions & NodeOptions = {}): AsyncIterable<HostInfo> {
+export async function* list(options: CallOptions & NodeOptions = {}): AsyncIterable<ListedSandbox> {
   const { on, ...rest } = options
-  const { provider, engine } = await resolveNode(on)
+  const { name, provider, engine } = await resolveNode(on)
   for await (const info of provider.list(rest)) {
-    if (engine === undefined || info.engine === engine) yield info
+    if (engine !== undefined && info.engine !== engine) continue
+    yield { ...info, on: info.engine === undefined ? name : `${name}/${info.engine}` }
   }
 }
 

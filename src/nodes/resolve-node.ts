@@ -15,6 +15,8 @@ const BUILT_IN = 'local'
 export interface ResolvedNode {
   /** As written: `local`, `local/docker`, `gpu-box`. */
   readonly on: string
+  /** The node's own name, without an engine. */
+  readonly name: string
   readonly provider: Provider
   readonly engine: string | undefined
   readonly config: NodeConfig
@@ -43,7 +45,7 @@ export async function resolveNode(on?: string): Promise<ResolvedNode> {
   }
   const source = fromEnv !== undefined ? 'from ANYPLACE_ON' : chosen !== undefined ? 'the default node' : undefined
   const { name, config, engine } = await find(wanted, source)
-  return { on: wanted, provider: await load(name, config, engine), engine, config }
+  return { on: wanted, name, provider: await load(name, config, engine), engine, config }
 }
 
 interface Found {

@@ -55,6 +55,6 @@ export async function notFound(provider: Provider, nameOrId: string, options: Ca
     // The list only makes the message better.
   }
   const meant = suggest(nameOrId, names)
-  const hint = meant ? `did you mean ${meant}?` : '"anyplace ps" shows what runs'
+  const hint = meant ? `did you mean ${meant}?` : '"anyplace ps" shows what runs; for another node, name it with --on'
   return new AnyplaceError('sandbox-not-found', `No sandbox named ${JSON.stringify(nameOrId)} runs.`, { hint })
 }

@@ -1,4 +1,5 @@
-import type { HostInfo, ProcessInfo } from '../../spec/index.ts'
+import type { ListedSandbox } from '../../nodes/open.ts'
+import type { ProcessInfo } from '../../spec/index.ts'
 import { quoteArgv } from '../../kit/quote.ts'
 import { defineCommand, flag } from '../command.ts'
 import { formatDuration } from '../parse-duration.ts'
@@ -22,7 +23,7 @@ export const psCommand = defineCommand({
     const { attach, list } = await api()
     const where = { ...given('on', options.on), signal: io.signal }
     if (sandbox === undefined) {
-      const sandboxes: HostInfo[] = []
+      const sandboxes: ListedSandbox[] = []
       for await (const info of list(where)) sandboxes.push(info)
       sandboxes.sort((a, b) => a.createdAt.getTime() - b.createdAt.getTime())
       const text = options.quiet ? sandboxes.map(({ name }) => `${name}\n`).join('') : sandboxTable(sandboxes)
@@ -39,12 +40,12 @@ export const psCommand = defineCommand({
   },
 })
 
-function sandboxTable(sandboxes: readonly HostInfo[]): string {
+function sandboxTable(sandboxes: readonly ListedSandbox[]): string {
   if (sandboxes.length === 0) return 'No sandboxes. Open one: anyplace open\n'
   const now = Date.now()
   const rows = sandboxes.map((info) => [
     info.name,
-    info.engine === undefined ? info.provider : `${info.provider}/${info.engine}`,
+    info.on,
     info.state === 'exited' && info.reason ? `exited (${info.reason})` : info.state,
     formatDuration(now - info.createdAt.getTime()),
     info.state === 'exited' ? '-' : `in ${formatDuration(info.expiresAt.getTime() - now)}`,
