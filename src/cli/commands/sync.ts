@@ -24,7 +24,7 @@ export const syncCommand = defineCommand({
     { command: 'anyplace sync down ./results gpu-box:project/out --dry-run', summary: 'what would come back' },
   ],
   arguments: {
-    direction: { placeholder: 'DIRECTION', summary: 'up or down', presence: 'required', choices: ['up', 'down'] },
+    direction: { placeholder: 'up|down', summary: 'up or down', presence: 'required', choices: ['up', 'down'] },
     local: { placeholder: 'LOCAL', summary: 'local directory', presence: 'required' },
     remote: { placeholder: 'NAME:PATH', summary: 'directory of a sandbox or node', presence: 'required' },
   },
