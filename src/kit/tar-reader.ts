@@ -66,7 +66,7 @@ export class TarReader {
     }
   }
 
-  /** Up to `maxBytes` of the entry's body, at least one; undefined at its end. The bytes are good until the next call. */
+  /** Up to `maxBytes` of the entry's body, at least one; undefined at its end. They are the source's own. */
   async readSome(maxBytes: number): Promise<Uint8Array | undefined> {
     if (this.#bodyBytes === 0) return undefined
     if (this.#offset === this.#chunk.byteLength) await this.#fetch()
@@ -76,11 +76,11 @@ export class TarReader {
     return bytes
   }
 
-  /** The rest of the entry's body when it lies in memory already; else undefined, and nothing was read. */
-  readAllNow(): Uint8Array | undefined {
-    const bytes = this.#takeNow(this.#bodyBytes)
-    if (bytes !== undefined) this.#bodyBytes = 0
-    return bytes
+  /** The rest of the entry's body, in one piece: for small ones. A promise only when it is not all there yet. */
+  readAll(): Uint8Array | Promise<Uint8Array> {
+    const length = this.#bodyBytes
+    this.#bodyBytes = 0
+    return this.#takeNow(length) ?? this.#take(length)
   }
 
   /** Lets go of the source. Does not wait for it, because it may be stuck. */

@@ -42,21 +42,38 @@ export class TreeWriter {
   /** Modes and times of directories, set at the end: a read-only one must be filled first, and filling changes the time. */
   readonly #directories = new Map<string, TarHeader>()
   readonly #temporary = `.anyplace-${newId()}`
+  readonly #isNew: boolean
   #counter = 0
 
-  /** @param root absolute and real; empty for `/` */
-  constructor(root: string, onProgress: ((moved: TreeResult) => void) | undefined) {
+  /**
+   * @param root absolute and real; empty for `/`
+   * @param options.isNew the root was made just now, so nobody reads there: small files get their own names at once
+   */
+  constructor(
+    root: string,
+    onProgress: ((moved: TreeResult) => void) | undefined,
+    options: { readonly isNew?: boolean } = {},
+  ) {
     this.#root = root
     this.#onProgress = onProgress
+    this.#isNew = options.isNew ?? false
   }
 
   async file(name: string, header: TarHeader, reader: TarReader): Promise<void> {
     const temporary = this.#prepare(name)
     try {
-      const bytes = header.sizeBytes <= SMALL_FILE_BYTES ? reader.readAllNow() : undefined
-      if (bytes === undefined) await this.#writeBig(temporary, header, reader)
-      else this.#writeSmall(temporary, header, bytes)
-      this.#place(temporary, name)
+      if (header.sizeBytes > SMALL_FILE_BYTES) {
+        await this.#writeBig(temporary, header, reader)
+        this.#place(temporary, name)
+      } else {
+        const pending = reader.readAll()
+        const bytes = pending instanceof Uint8Array ? pending : await pending
+        if (!this.#isNew || !this.#writeNew(name, header, bytes)) {
+          this.#writeSmall(temporary, header, bytes)
+          this.#place(temporary, name)
+        }
+        this.#moved(0, bytes.byteLength)
+      }
     } catch (error) {
       this.#discard(temporary)
       throw fileError(error, 'write', name)
@@ -117,8 +134,21 @@ export class TreeWriter {
     }
   }
 
-  #writeSmall(temporary: string, header: TarHeader, bytes: Uint8Array): void {
-    const descriptor = openSync(systemPath(temporary), CREATE_FLAGS, 0o600)
+  /** False when there is something of that name: the archive names it twice, or the file system folds case. */
+  #writeNew(name: string, header: TarHeader, bytes: Uint8Array): boolean {
+    const path = this.#full(name)
+    try {
+      this.#writeSmall(path, header, bytes)
+      return true
+    } catch (error) {
+      if (errnoOf(error) === 'EEXIST') return false
+      this.#discard(path)
+      throw error
+    }
+  }
+
+  #writeSmall(path: string, header: TarHeader, bytes: Uint8Array): void {
+    const descriptor = openSync(systemPath(path), CREATE_FLAGS, 0o600)
     try {
       let written = 0
       while (written < bytes.byteLength) written += writeSync(descriptor, bytes, written)
@@ -126,7 +156,6 @@ export class TreeWriter {
     } finally {
       closeSync(descriptor)
     }
-    this.#moved(0, bytes.byteLength)
   }
 
   async #writeBig(temporary: string, header: TarHeader, reader: TarReader): Promise<void> {

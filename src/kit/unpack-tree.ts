@@ -28,7 +28,7 @@ const DEFAULT_MAX_ENTRIES = 2_000_000
 
 /**
  * Unpacks a tar that nobody vouches for. Nothing is ever written outside `localPath` and no link is followed below it;
- * each file appears whole or not at all. Permission bits and times are kept; owners, set-id and sticky bits are not.
+ * each file appears whole or not at all (below a directory that this makes: as it comes). Permission bits and times are kept; owners, set-id and sticky bits are not.
  * `files` of the result counts all but directories.
  *
  * Refused with `unsafe-archive` and the entry's name: absolute names, `..`, names under a link, links that lead out of the
@@ -60,8 +60,8 @@ export async function unpackTree(
 }
 
 async function unpackAll(reader: TarReader, path: string, options: UnpackOptions): Promise<TreeResult> {
-  mkdirSync(systemPath(path), { recursive: true })
-  const writer = new TreeWriter(realRoot(path), options.onProgress)
+  const isNew = mkdirSync(systemPath(path), { recursive: true }) !== undefined
+  const writer = new TreeWriter(realRoot(path), options.onProgress, { isNew })
   for (let header = await reader.next(); header !== undefined; header = await reader.next()) {
     const name = entryName(header)
     if (name !== '' && options.accepts?.(name) === false) throw unsafe(header.name, 'was not asked for')
