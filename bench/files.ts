@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Readable } from 'node:stream'
 import { open } from '../src/index.ts'
 import { packTree, unpackTree } from '../src/kit/tar.ts'
 import { connectDockerode, IMAGE, runHost } from './baselines.ts'
@@ -47,7 +48,9 @@ async function measure(directory: string): Promise<Report> {
       const back = (name: string): string => join(directory, `back-${what}-${name}-${turn}`)
       await note('up: anyplace', () => box.files.upload(source, `/tmp/ours/${what}-${turn}`))
       await note('up: docker cp', () => runHost(['docker', 'cp', source, `${container}:/tmp/cp/${what}-${turn}`]))
-      await note('up: putArchive', () => engine.putArchive(packTree(source, {}).stream, { path: '/tmp/api' }))
+      await note('up: putArchive', () =>
+        engine.putArchive(Readable.from(packTree(source, {}).chunks, { objectMode: false }), { path: '/tmp/api' }),
+      )
       await note('down: anyplace', () => box.files.download(`/tmp/ours/${what}-${turn}`, back('ours')))
       await note('down: docker cp', () => runHost(['docker', 'cp', `${container}:/tmp/cp/${what}-${turn}`, back('cp')]))
       await note('down: getArchive', async () =>

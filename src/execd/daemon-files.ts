@@ -182,20 +182,14 @@ export class DaemonFiles implements Files {
       throw fileError(error, 'upload', localPath)
     }
     const packed = packTree(localPath, { exclude, only, onProgress, signal })
-    let transfer: FileTransfer<TreeResult>
+    const transfer = this.#start(
+      { action: 'unpack', path: remotePath, asFile: !isDirectory, sync },
+      { hasInput: true, check: treeResult, signal },
+    )
     try {
-      transfer = this.#start(
-        { action: 'unpack', path: remotePath, asFile: !isDirectory, sync },
-        { hasInput: true, check: treeResult, signal },
-      )
-    } catch (error) {
-      packed.stream.destroy()
-      throw error
-    }
-    try {
-      await feed(transfer, packed.stream, { givenAway: true })
+      await feed(transfer, packed.chunks, packed.release)
     } finally {
-      packed.stream.destroy()
+      void packed.chunks.return()
     }
     const { files, bytes } = await packed.result
     return { files, bytes }

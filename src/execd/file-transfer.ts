@@ -98,12 +98,12 @@ export function startTransfer<T>(
  * Carries a source to the input. Stops at once when the work ends early, also while the source is waiting.
  * What the source throws cancels the work, so that nothing half is kept.
  *
- * @param options.givenAway the source never changes the bytes that it gave: then they need not be copied
+ * @param release gets what the source gave when it may be changed again; without it the bytes are copied
  */
 export async function feed<T>(
   transfer: FileTransfer<T>,
   source: AsyncIterable<Uint8Array>,
-  options: { readonly givenAway?: boolean } = {},
+  release?: (bytes: Uint8Array) => void,
 ): Promise<T> {
   const { input } = transfer
   const iterator = source[Symbol.asyncIterator]()
@@ -125,7 +125,7 @@ export async function feed<T>(
           field: 'content',
         })
       }
-      await input.write(step.value, options)
+      await input.write(step.value, release)
     }
   } catch (error) {
     if (input.closedBy === undefined) {

@@ -14,6 +14,8 @@ const STUFFED_BYTES = 16 * 1024 * 1024
 export class FrameWriter {
   readonly #stream: Writable
   #frames: Uint8Array[] = []
+  /** Called when the stream has taken the frame's bytes. */
+  readonly #onTaken = new Map<Uint8Array, () => void>()
   #queuedBytes = 0
   #scheduled = false
   #closed = false
@@ -39,9 +41,11 @@ export class FrameWriter {
     return this.bufferedBytes > STUFFED_BYTES
   }
 
-  send(frame: Uint8Array): void {
+  /** @param onTaken called when the bytes may be changed again; never, when the stream ends before */
+  send(frame: Uint8Array, onTaken?: () => void): void {
     if (this.#closed) return
     this.#frames.push(frame)
+    if (onTaken !== undefined) this.#onTaken.set(frame, onTaken)
     this.#queuedBytes += frame.byteLength
     if (this.#scheduled) return
     this.#scheduled = true
@@ -65,7 +69,7 @@ export class FrameWriter {
     this.#frames = []
     this.#queuedBytes = 0
     if (frames.length === 1) {
-      this.#stream.write(frames[0])
+      this.#write(frames[0]!)
     } else {
       this.#stream.cork()
       let first = 0
@@ -76,8 +80,8 @@ export class FrameWriter {
           bytes += size
           continue
         }
-        if (index > first)
-          this.#stream.write(index - first === 1 ? frames[first] : Buffer.concat(frames.slice(first, index), bytes))
+        if (index - first === 1) this.#write(frames[first]!)
+        else if (index > first) this.#join(frames.slice(first, index), bytes)
         first = index
         bytes = size
       }
@@ -86,10 +90,26 @@ export class FrameWriter {
     if (this.hasRoom) this.#release()
   }
 
+  #write(frame: Uint8Array): void {
+    const onTaken = this.#onTaken.get(frame)
+    this.#onTaken.delete(frame)
+    if (onTaken === undefined) this.#stream.write(frame)
+    else this.#stream.write(frame, (error) => error ?? onTaken())
+  }
+
+  #join(frames: readonly Uint8Array[], byteLength: number): void {
+    this.#stream.write(Buffer.concat(frames, byteLength))
+    for (const frame of frames) {
+      this.#onTaken.get(frame)?.()
+      this.#onTaken.delete(frame)
+    }
+  }
+
   /** Nothing is sent after this; everyone who waits goes on. */
   close(): void {
     this.#closed = true
     this.#frames = []
+    this.#onTaken.clear()
     this.#queuedBytes = 0
     this.#release()
   }

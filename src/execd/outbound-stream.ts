@@ -26,10 +26,10 @@ export class OutboundStream {
   }
 
   /**
-   * Resolves when all bytes were sent. They are copied, so the caller may change them, unless it gives them away. What fits
-   * the window is sent before this returns.
+   * Resolves when all bytes were sent. They are copied, so the caller may change them then; with `release` they are not, and
+   * it is called with them when they may be changed. What fits the window is sent before this returns.
    */
-  async write(bytes: Uint8Array, options: { readonly givenAway?: boolean } = {}): Promise<void> {
+  async write(bytes: Uint8Array, release?: (bytes: Uint8Array) => void): Promise<void> {
     let at = 0
     while (at < bytes.byteLength) {
       if (this.closedBy !== undefined) throw this.closedBy
@@ -40,11 +40,12 @@ export class OutboundStream {
         await this.#writer.room()
       } else {
         const part = bytes.subarray(at, at + room)
-        if (options.givenAway === true) {
-          this.#writer.send(encodeDataHeader(this.id, this.#sentOffset, part.byteLength))
-          this.#writer.send(part)
-        } else {
+        if (release === undefined) {
           this.#writer.send(encodeData(this.id, this.#sentOffset, part))
+        } else {
+          this.#writer.send(encodeDataHeader(this.id, this.#sentOffset, part.byteLength))
+          const isLast = at + part.byteLength === bytes.byteLength
+          this.#writer.send(part, isLast ? () => release(bytes) : undefined)
         }
         this.#sentOffset += part.byteLength
         at += part.byteLength

@@ -12,7 +12,6 @@ import {
 import type { Dirent, Stats } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { basename, resolve } from 'node:path'
-import { Readable } from 'node:stream'
 import { AnyplaceError } from '../spec/index.ts'
 import type { TreeResult } from '../spec/index.ts'
 import { throwIfAborted } from './deadline.ts'
@@ -38,6 +37,7 @@ export interface PackResult extends TreeResult {
 }
 
 const CHUNK_BYTES = 256 * 1024
+const MAX_FREE_CHUNKS = 8
 const SMALL_FILE_BYTES = 64 * 1024
 // O_NONBLOCK, so that a pipe that took a file's place cannot hold us up.
 const READ_FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
@@ -46,14 +46,19 @@ const READ_FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBL
  * A local tree, or one file, as a tar stream. Names are relative to the tree (a single file has its base name), sorted;
  * links are stored as links, sockets, pipes and devices are left out. The named path itself may be a link.
  *
- * `result` settles when all was read. It rejects as the stream fails, and need not be listened to.
+ * `result` settles when all was read. It rejects as the chunks fail, and need not be listened to. A chunk stays as it is
+ * unless it is handed back to `release`: then its memory is filled anew, which spares a large tree most of its cost here.
  *
  * Fails with `file-not-found`, `permission-denied`, or `conflict` when a file changes while it is read.
  */
 export function packTree(
   localPath: string,
   options: PackOptions = {},
-): { readonly stream: Readable; readonly result: Promise<PackResult> } {
+): {
+  readonly chunks: AsyncGenerator<Uint8Array, void, undefined>
+  readonly release: (chunk: Uint8Array) => void
+  readonly result: Promise<PackResult>
+} {
   let settle: { resolve: (result: PackResult) => void; reject: (error: unknown) => void } | undefined
   const result = new Promise<PackResult>((resolveResult, reject) => {
     settle = { resolve: resolveResult, reject }
@@ -68,13 +73,11 @@ export function packTree(
       const failure = fileError(error, 'pack', localPath)
       settle?.reject(failure)
       throw failure
+    } finally {
+      settle?.reject(new AnyplaceError('cancelled', `Packing ${JSON.stringify(localPath)} was stopped.`))
     }
   }
-  const stream = Readable.from(chunks(), { objectMode: false, highWaterMark: CHUNK_BYTES })
-  stream.once('close', () => {
-    settle?.reject(new AnyplaceError('cancelled', `Packing ${JSON.stringify(localPath)} was stopped.`))
-  })
-  return { stream, result }
+  return { chunks: chunks(), release: (chunk) => packer.release(chunk), result }
 }
 
 class TreePacker {
@@ -84,10 +87,17 @@ class TreePacker {
   readonly #parents = new Set<string>()
   #chunk: Buffer = Buffer.allocUnsafeSlow(CHUNK_BYTES)
   #fill = 0
+  readonly #free: Buffer[] = []
 
   constructor(options: PackOptions) {
     this.#options = options
     this.#excluded = new Set((options.exclude ?? []).map((path) => innerPath(path, 'exclude')))
+  }
+
+  release(chunk: Uint8Array): void {
+    if (this.#free.length < MAX_FREE_CHUNKS && chunk.buffer.byteLength === CHUNK_BYTES) {
+      this.#free.push(Buffer.from(chunk.buffer as ArrayBuffer))
+    }
   }
 
   async *pack(localPath: string): AsyncGenerator<Uint8Array, void, undefined> {
@@ -229,7 +239,7 @@ class TreePacker {
 
   #flush(): Uint8Array {
     const full = this.#chunk.subarray(0, this.#fill)
-    this.#chunk = Buffer.allocUnsafeSlow(CHUNK_BYTES)
+    this.#chunk = this.#free.pop() ?? Buffer.allocUnsafeSlow(CHUNK_BYTES)
     this.#fill = 0
     return full
   }

@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import * as fs from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -126,11 +127,11 @@ describe('a tree', () => {
   test('exclude leaves out whole paths, and progress only grows', async () => {
     plant()
     const seen: number[] = []
-    const { stream, result } = packTree(source, {
+    const { chunks, result } = packTree(source, {
       exclude: ['a/b', './a/file/', 'bi'],
       onProgress: ({ bytes }) => seen.push(bytes),
     })
-    await unpackTree(stream, target, { asFile: false })
+    await unpackTree(chunks, target, { asFile: false })
     expect(fs.existsSync(join(target, 'a/b'))).toBe(false)
     expect(fs.existsSync(join(target, 'a/file'))).toBe(false)
     expect(fs.existsSync(join(target, 'big'))).toBe(true)
@@ -144,18 +145,18 @@ describe('a tree', () => {
   test('sockets and pipes are left out', async () => {
     execFileSync('mkfifo', [join(source, 'pipe')])
     fs.writeFileSync(join(source, 'file'), 'x')
-    await unpackTree(packTree(source).stream, target, { asFile: false })
+    await unpackTree(packTree(source).chunks, target, { asFile: false })
     expect(fs.readdirSync(target)).toEqual(['file'])
   })
 
   test('a single file becomes the named file, also over a link', async () => {
     const file = join(source, 'data')
     fs.writeFileSync(file, 'content', { mode: 0o640 })
-    const { stream, result } = packTree(file)
+    const { chunks, result } = packTree(file)
     fs.mkdirSync(target, { recursive: true })
     fs.writeFileSync(join(folder, 'inner', 'victim'), 'safe')
     fs.symlinkSync('../victim', join(target, 'other'))
-    expect(await unpackTree(stream, join(target, 'other'), { asFile: true, sync: true })).toEqual({
+    expect(await unpackTree(chunks, join(target, 'other'), { asFile: true, sync: true })).toEqual({
       files: 1,
       bytes: 7,
     })
@@ -169,22 +170,40 @@ describe('a tree', () => {
     for (const size of [300_000, 100_000]) {
       const file = join(source, 'log')
       fs.writeFileSync(file, Buffer.alloc(200_000))
-      const { stream, result } = packTree(file, {
+      const { chunks, result } = packTree(file, {
         onProgress: () => {
           fs.truncateSync(file, size)
         },
       })
-      await expect(unpackTree(stream, target, { asFile: true })).rejects.toMatchObject({ code: 'conflict' })
+      await expect(unpackTree(chunks, target, { asFile: true })).rejects.toMatchObject({ code: 'conflict' })
       await expect(result).rejects.toMatchObject({ code: 'conflict', data: { path: file } })
       expect(fs.existsSync(join(folder, 'inner')) ? fs.readdirSync(join(folder, 'inner')) : []).toEqual([])
     }
   })
 
-  test('a missing root says so, and a stream that is dropped settles the result', async () => {
-    const missing = packTree(join(source, 'missing'))
+  test('a missing root says so, and chunks that are not wanted to their end settle the result', async () => {
     await expect(packed(join(source, 'missing'))).rejects.toMatchObject({ code: 'file-not-found' })
-    missing.stream.on('error', () => {})
-    missing.stream.destroy()
-    await expect(missing.result).rejects.toMatchObject({ code: 'cancelled' })
+    fs.writeFileSync(join(source, 'file'), randomBytes(1_000_000))
+    const stopped = packTree(source)
+    await stopped.chunks.next()
+    await stopped.chunks.return()
+    await expect(stopped.result).rejects.toMatchObject({ code: 'cancelled' })
+  })
+
+  test('chunks that are handed back are filled again', async () => {
+    const content = randomBytes(3_000_000)
+    fs.writeFileSync(join(source, 'file'), content)
+    const { chunks, release } = packTree(source)
+    const memory = new Set<ArrayBufferLike>()
+    async function* copies(): AsyncGenerator<Uint8Array> {
+      for await (const chunk of chunks) {
+        memory.add(chunk.buffer)
+        yield Buffer.from(chunk)
+        release(chunk)
+      }
+    }
+    await unpackTree(copies(), target, { asFile: false })
+    expect(fs.readFileSync(join(target, 'file')).equals(content)).toBe(true)
+    expect(memory.size).toBe(2)
   })
 })

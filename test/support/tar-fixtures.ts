@@ -6,7 +6,7 @@ import { packTree } from '../../src/kit/tar.ts'
 /** A tree as one archive in memory. */
 export async function packed(path: string, options: Parameters<typeof packTree>[1] = {}): Promise<Buffer> {
   const chunks: Uint8Array[] = []
-  for await (const chunk of packTree(path, options).stream) chunks.push(chunk as Uint8Array)
+  for await (const chunk of packTree(path, options).chunks) chunks.push(chunk)
   return Buffer.concat(chunks)
 }
 

@@ -26,14 +26,14 @@ export async function uploadTree(
   options: TreeOptions,
 ): Promise<TreeResult> {
   const { exclude, only, onProgress, signal, sync = false } = options
-  const { stream, result } = packTree(localPath, { exclude, only, onProgress, signal })
+  const { chunks, result } = packTree(localPath, { exclude, only, onProgress, signal })
   try {
     const kind = (await isSingleFile(localPath)) ? 'file' : 'directory'
     const words = [kind, randomBytes(8).toString('hex'), sync ? 'sync' : '']
     const task = { verb: 'upload to', path: remotePath }
     const job = await FileJob.start(place, defaults, task, UNPACK_SCRIPT, words, { signal, stdin: 'pipe' })
     try {
-      const entries = ordinaryEntries(stream, { maxEntries: Number.MAX_SAFE_INTEGER, signal, modeMask: 0o777 })
+      const entries = ordinaryEntries(chunks, { maxEntries: Number.MAX_SAFE_INTEGER, signal, modeMask: 0o777 })
       await job.feed(encodeArchive(entries, 'tar'))
       await job.finish()
     } finally {
@@ -42,7 +42,7 @@ export async function uploadTree(
     const { bytes, files } = await result
     return { bytes, files }
   } finally {
-    stream.destroy()
+    void chunks.return()
   }
 }
 
