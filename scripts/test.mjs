@@ -13,7 +13,7 @@ import process from 'node:process'
 import { parseArgs } from 'node:util'
 import { printGrid } from './test-run/grid.mjs'
 import { prepare } from './test-run/prepare.mjs'
-import { runNpmScript, runVitest, testFilesOutside } from './test-run/stages.mjs'
+import { failuresOf, runNpmScript, runVitest, testFilesOutside } from './test-run/stages.mjs'
 
 const CHECKS = ['build', 'format:check', 'lint', 'types']
 const SUITES = {
@@ -67,6 +67,8 @@ for (const { name, passed, failed, seconds } of results) {
     `  ${failed === 0 ? 'ok    ' : 'FAILED'}  ${name.padEnd(14)} ${passed} passed, ${failed} failed (${seconds.toFixed(1)} s)`,
   )
 }
+const failures = reports.flatMap(failuresOf)
+if (failures.length > 0) console.log(`\nWhat failed:\n${failures.map((line) => `  ${line}`).join('\n')}`)
 if (values.quick) console.log('  --quick left out the slow requirements; a full run has them.')
 if (only.length < known.length)
   console.log(`  --only left out: ${known.filter((name) => !only.includes(name)).join(', ')}`)

@@ -1,6 +1,8 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync, readdirSync } from 'node:fs'
+import { relative } from 'node:path'
 import process from 'node:process'
+import { stripVTControlCharacters } from 'node:util'
 
 /** Runs a script of package.json as one check. */
 export function runNpmScript(name) {
@@ -49,12 +51,27 @@ export function runVitest(name, filters, outputFile) {
   return { result: { name, passed, failed, seconds }, report }
 }
 
+/** A line for each failed test, with the first words of its first failure. */
+export function failuresOf({ testResults }) {
+  return testResults.flatMap(({ name, status, message, assertionResults }) => {
+    const file = relative(process.cwd(), name)
+    const failed = assertionResults.filter((test) => test.status === 'failed')
+    if (status === 'failed' && assertionResults.length === 0) return [`${file}: ${firstLine(message)}`]
+    return failed.map((test) => `${file}: ${test.fullName}: ${firstLine(test.failureMessages[0])}`)
+  })
+}
+
 /** Test files that none of the filters takes: a suite that nobody runs is worse than none. */
 export function testFilesOutside(filters) {
   const paths = ['src', 'test', 'conformance'].flatMap((directory) =>
     readdirSync(directory, { recursive: true, encoding: 'utf8' }).map((path) => `${directory}/${path}`),
   )
   return paths.filter((path) => path.endsWith('.test.ts') && !filters.some((filter) => path.startsWith(filter)))
+}
+
+function firstLine(text = '') {
+  const line = stripVTControlCharacters(text).trim().split('\n', 1)[0]
+  return line.length > 300 ? `${line.slice(0, 300)}…` : line
 }
 
 function hasTests(filter) {
