@@ -128,10 +128,10 @@ verifies('lifecycle:idle-refused', async (context) => {
 })
 
 verifies('lifecycle:idle-busy', async (context) => {
-  const box = await context.open({ idleTimeoutMs: 1000, detached: true })
-  const process = await box.spawn(['sh', '-c', 'sleep 4; echo finished'])
+  const box = await context.open({ idleTimeoutMs: 2000, detached: true })
+  const process = await box.spawn(['sh', '-c', 'sleep 6; echo finished'])
   await box.detach()
-  await sleep(3000)
+  await sleep(4000)
   const again = await context.target.api.attach(box.id, { on: context.target.on })
   assert.equal((await again.attach(process.id)).id, process.id)
   await again.detach()

@@ -17,7 +17,6 @@ export function localTarget(
     readonly name?: string
     readonly powers: readonly Power[]
     readonly spec?: TestedOptions
-    readonly knownFailures?: Readonly<Record<string, string>>
     readonly manyAtOnce?: number
     /** What else must be there, asked once the engine answers. */
     readonly also?: () => Promise<Reach>

@@ -46,7 +46,6 @@ export function sshTarget(
     readonly name?: string
     readonly powers: readonly Power[]
     readonly spec?: TestedOptions
-    readonly knownFailures?: Readonly<Record<string, string>>
     readonly manyAtOnce?: number
   },
 ): Target {

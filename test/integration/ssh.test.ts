@@ -289,7 +289,8 @@ Host *
   })
 
   test('a connection that passes nothing on is replaced', async () => {
-    const target = at({ name: 'wedged' })
+    // A connection of its own: the sessions of the test before end when the server gets to it.
+    const target = at({ name: 'wedged', identity: { kind: 'file', path: labFile('id_b') } })
     await (await openAt(target)).close()
     const path = await controlPath(target)
     const wedged = serverPid(path)

@@ -140,7 +140,7 @@ watchdog() {
   # A stranger may have the number by now.
   if look $$ && [ "$started" = "$ours" ]; then kill -USR1 $$; else exit 0; fi
   { read -r me line; } </proc/self/stat
-  spare="$me $$" root= chief= shell=
+  spare="$me $$" root= chief= shell= own=$setsid
   for p in /proc/[0-9]*; do
     p=\${p#/proc/}
     if [ "$p" != "$me" ] && look "$p" && [ "$parent" = $$ ]; then shell=$p; fi

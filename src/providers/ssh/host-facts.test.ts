@@ -16,7 +16,7 @@ const TARGET: SshTarget = { name: 'box', host: 'box', identity: { kind: 'config'
 /** What the script says here, in a shell that knows nothing but this environment; `before` is run first. */
 function told(workspace: string, env: Record<string, string> = {}, before: readonly string[] = []): string[] {
   const script = `workspace=${quoteShell(workspace)}\n${SCRIPT}`
-  const output = execFileSync('env', [...before, '/bin/sh', '-s'], {
+  const output = execFileSync('/usr/bin/env', [...before, '/bin/sh', '-s'], {
     input: script,
     env: { HOME: home, PATH: '/usr/local/bin:/usr/bin:/bin', ...env },
     stdio: ['pipe', 'pipe', 'pipe'],

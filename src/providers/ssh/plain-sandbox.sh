@@ -68,6 +68,7 @@ theirs() {
 # remove : ends everything of the sandbox, then removes all of it. Stopped first: what is stopped cannot
 # fork away from the next look.
 remove() {
+  rm -f -- "$sandboxes/$id/enter.sh" # from here on nothing is started in it
   watch=
   if [ -r "$sandboxes/$id/watch" ]; then read -r watch <"$sandboxes/$id/watch"; fi
   if [ -n "$watch" ] && [ "$watch" != $$ ] && holds "/proc/$watch/cmdline" "$id"; then
@@ -85,19 +86,36 @@ remove() {
   if [ -r "$sandboxes/$id/name" ]; then read -r held <"$sandboxes/$id/name"; fi
   holder=
   if [ -n "$held" ] && [ -r "$names/$held" ]; then read -r holder <"$names/$held"; fi
+  # Before the directory goes: without one the name is free for the next, and must not be taken from it.
+  if [ "$holder" = "$id" ]; then rm -f -- "$names/$held"; fi
   aside=$sandboxes/.removing-$id
   mv -- "$sandboxes/$id" "$aside" 2>/dev/null
-  if [ "$holder" = "$id" ]; then rm -f -- "$names/$held"; fi
-  rm -rf -- "$aside" 2>/dev/null || { chmod -R u+rwX -- "$aside"; rm -rf -- "$aside"; }
+  # Somebody else may be removing it too, and some rm mind that.
+  for round in 1 2 3; do
+    rm -rf -- "$aside" 2>/dev/null
+    if [ ! -e "$aside" ]; then return 0; fi
+    chmod -R u+rwX -- "$aside" 2>/dev/null
+  done
+  rm -rf -- "$aside"
 }
 
+# take_name : gives the name to the sandbox, whose directory is there already. A link appears with what it says, or not at all.
 take_name() {
-  if (set -C && echo "$id" >"$names/$name") 2>/dev/null; then return 0; fi
+  echo "$id" >"$sandboxes/$id/id"
+  if ln -- "$sandboxes/$id/id" "$names/$name" 2>/dev/null; then return 0; fi
   holder=
   if [ -r "$names/$name" ]; then read -r holder <"$names/$name"; fi
   if [ -n "$holder" ] && [ -d "$sandboxes/$holder" ]; then return 1; fi
-  rm -f -- "$names/$name"
-  (set -C && echo "$id" >"$names/$name") 2>/dev/null
+  # Left by one that is gone. Of all who see that, one moves it away.
+  mv -- "$names/$name" "$sandboxes/$id/stale" 2>/dev/null || return 1
+  moved=
+  read -r moved <"$sandboxes/$id/stale"
+  if [ "$moved" != "$holder" ]; then
+    ln -- "$sandboxes/$id/stale" "$names/$name" 2>/dev/null # somebody had just taken it
+    holder=$moved
+    return 1
+  fi
+  ln -- "$sandboxes/$id/id" "$names/$name" 2>/dev/null
 }
 
 # make : name, seconds, record, workdir, must (a directory that has to be there), enter (a script that becomes the command), self (this text, with `remove`)
@@ -107,11 +125,12 @@ make() {
     return
   fi
   mkdir -p -- "$sandboxes" "$names" || exit 1
+  mkdir -- "$sandboxes/$id" "$sandboxes/$id/workspace" || exit 1
   if ! take_name; then
+    rm -rf -- "${sandboxes:?}/$id"
     say conflict "$holder"
     return
   fi
-  mkdir -- "$sandboxes/$id" "$sandboxes/$id/workspace" || exit 1
   echo "$name" >"$sandboxes/$id/name"
   printf '%s' "$enter" >"$sandboxes/$id/enter.sh"
   printf '%s' "$record" >"$sandboxes/$id/sandbox.json.new"
