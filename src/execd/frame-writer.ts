@@ -41,7 +41,7 @@ export class FrameWriter {
     return this.bufferedBytes > STUFFED_BYTES
   }
 
-  /** @param onTaken called when the bytes may be changed again; never, when the stream ends before */
+  /** @param onTaken called when the bytes of this frame and of all before it may be changed; never, when the stream ends before */
   send(frame: Uint8Array, onTaken?: () => void): void {
     if (this.#closed) return
     this.#frames.push(frame)
@@ -91,18 +91,24 @@ export class FrameWriter {
   }
 
   #write(frame: Uint8Array): void {
-    const onTaken = this.#onTaken.get(frame)
-    this.#onTaken.delete(frame)
-    if (onTaken === undefined) this.#stream.write(frame)
-    else this.#stream.write(frame, (error) => error ?? onTaken())
+    this.#pass(frame, [frame])
   }
 
   #join(frames: readonly Uint8Array[], byteLength: number): void {
-    this.#stream.write(Buffer.concat(frames, byteLength))
-    for (const frame of frames) {
-      this.#onTaken.get(frame)?.()
+    this.#pass(Buffer.concat(frames, byteLength), frames)
+  }
+
+  /** A frame is taken when all that was sent before it is, so also one that was copied has to wait. */
+  #pass(bytes: Uint8Array, frames: readonly Uint8Array[]): void {
+    const taken: (() => void)[] = []
+    for (const frame of this.#onTaken.size > 0 ? frames : []) {
+      const onTaken = this.#onTaken.get(frame)
+      if (onTaken === undefined) continue
+      taken.push(onTaken)
       this.#onTaken.delete(frame)
     }
+    if (taken.length === 0) this.#stream.write(bytes)
+    else this.#stream.write(bytes, (error) => error ?? taken.forEach((onTaken) => onTaken()))
   }
 
   /** Nothing is sent after this; everyone who waits goes on. */
