@@ -4,7 +4,7 @@ import { IMAGE, runHost } from './baselines.ts'
 import { latencyRow, machine, quantile, round, timed } from './measure.ts'
 import type { Report, Row } from './measure.ts'
 
-const TURNS = 8
+const TURNS = 20
 
 /** From nothing to the first command's result: Anyplace's engines beside `docker run`; one at a time and 20 at once. */
 export async function benchCreate(): Promise<Report> {
@@ -15,6 +15,7 @@ export async function benchCreate(): Promise<Report> {
   }
   const engines: readonly (readonly [string, OpenOptions])[] = [
     ['docker', { on: 'local/docker', image: IMAGE }],
+    ['docker without network', { on: 'local/docker', image: IMAGE, network: false }],
     ['namespace', { on: 'local/namespace' }],
     ['direct', { on: 'local/direct' }],
   ]
@@ -28,22 +29,10 @@ export async function benchCreate(): Promise<Report> {
       })
       await note(`${name}: close`, async () => box?.close())
     }
-    await note('docker run', () =>
-      runHost([
-        'docker',
-        'run',
-        '--network',
-        'none',
-        '--name',
-        `bench-${process.pid}-${turn}`,
-        IMAGE,
-        'sh',
-        '-c',
-        'true',
-      ]),
-    )
-    await runHost(['docker', 'rm', '-f', `bench-${process.pid}-${turn}`])
     await note('docker run --rm', () => runHost(['docker', 'run', '--rm', IMAGE, 'sh', '-c', 'true']))
+    await note('docker run --rm --network none', () =>
+      runHost(['docker', 'run', '--rm', '--network', 'none', IMAGE, 'sh', '-c', 'true']),
+    )
   }
   const rows: Row[] = [...samples].map(([name, values]) => latencyRow(name, values))
   for (const [name, options] of engines) {
@@ -52,7 +41,7 @@ export async function benchCreate(): Promise<Report> {
     const ids = new Set(opened.value.map((box) => box.id))
     const closed = await timed(() => Promise.all(opened.value.map((box) => box.close())))
     let left = 0
-    for await (const info of list({ on: `local/${name}` })) if (ids.has(info.id)) left++
+    for await (const info of list({ on: options.on })) if (ids.has(info.id)) left++
     if (left > 0) throw new Error(`${left} of 20 ${name} sandboxes were left over`)
     rows.push({
       name: `${name}: 20 at once, open`,
@@ -68,7 +57,9 @@ export async function benchCreate(): Promise<Report> {
     rows,
     ratios: {
       dockerRun: round(p50('docker: open to first result') / p50('docker run --rm')),
-      dockerRunKept: round(p50('docker: open to first result') / p50('docker run')),
+      dockerRunNetworkNone: round(
+        p50('docker without network: open to first result') / p50('docker run --rm --network none'),
+      ),
       namespaceMs: round(p50('namespace: open to first result')),
       directMs: round(p50('direct: open to first result')),
     },

@@ -320,11 +320,12 @@ describe('memory stays bounded', () => {
     await process.detach()
     const before = memory()
     // Allowed until it has surely heard of the detach, which it never admits.
-    for (let at = 0; at < 64; at++) {
+    for (let at = 0; at < 200; at++) {
       daemon.data(seen.request['stdout'] as number, at * 1_000_000, Buffer.alloc(1_000_000))
       await new Promise((resolve) => setImmediate(resolve))
     }
-    expect(memory() - before).toBeLessThan(30 * 1024 * 1024)
+    // What is garbage goes when the collector gets to it.
+    expect(memory() - before).toBeLessThan(100 * 1024 * 1024)
     await session.close()
   })
 })
