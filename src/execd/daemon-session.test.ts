@@ -249,6 +249,31 @@ describe('ports and the sandbox itself', () => {
     await expect(session.connect(70_000)).rejects.toMatchObject({ code: 'invalid-argument' })
   })
 
+  test('the far end of a tunnel is told when the client is gone', async () => {
+    const closed = new Promise<void>((resolve, reject) => {
+      const server = createServer({ allowHalfOpen: true }, (socket) => {
+        socket.on('end', () => {
+          server.close()
+          socket.destroy()
+          resolve()
+        })
+      })
+      server.listen(0, '127.0.0.1', async () => {
+        try {
+          const channel = await daemon.channel({ start: false })
+          const other = await openDaemonSession(channel)
+          const tunnel = await other.connect((server.address() as AddressInfo).port)
+          tunnel.on('error', () => undefined)
+          tunnel.write('x')
+          await channel.close()
+        } catch (error) {
+          reject(error)
+        }
+      })
+    })
+    await closed
+  })
+
   test('info, stats, extend', async () => {
     expect(await session.info()).toMatchObject({ path: 'daemon', workdir: config.workdir, expiresAt: expect.any(Date) })
     const stats = await session.stats()

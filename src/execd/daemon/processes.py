@@ -587,8 +587,10 @@ class ProcessTable:
             follow.drop()
             if not process.keep and process.stdin is not None and process.stdin.connection is connection:
                 process.close_stdin()
+        for source in tuple(connection.readers.values()):
+            source.drop()
         for sink in tuple(connection.sinks.values()):
-            sink.release()
+            sink.lost()
 
     def kill_everything(self):
         for process in tuple(self.processes.values()):

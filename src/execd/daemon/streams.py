@@ -53,6 +53,13 @@ class Sink:
             self.connection.sinks.pop(self.ident, None)
             self.connection = None
 
+    def lost(self):
+        """The client has gone. A process keeps its input for the next one; the far end of a tunnel is told."""
+        if self.shutdown is None:
+            self.release()
+        else:
+            self.reset()
+
     def check(self, offset, size):
         if offset != self.expected or offset + size > self.granted or self.ended:
             raise wire.Refused("protocol-error", "data outside of the window of stream %d" % self.ident)
@@ -165,6 +172,9 @@ class Heir:
             sink.end()
 
     def reset(self):
+        self.release()
+
+    def lost(self):
         self.release()
 
     def release(self):
