@@ -2,14 +2,14 @@ import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { attach, createPool, createPoolManager } from '../../src/index.ts'
+import { createPool, createPoolManager } from '../../src/index.ts'
 import type { ProfileInput } from '../../src/index.ts'
 import { openStore } from '../../src/store/index.ts'
 import type { Store } from '../../src/store/index.ts'
 import { PoolController } from '../support/pool-controller.ts'
 import { poolPlaces, removeSandboxes } from '../support/pool-places.ts'
 
-const places = await poolPlaces()
+const places = await poolPlaces({ ssh: true })
 const controllers: PoolController[] = []
 let directory: string
 let store: Store
@@ -183,7 +183,7 @@ for (const place of places) {
     expect((await place.sandboxes(appName)).length).toBeLessThanOrEqual(4)
   })
 
-  test(`${place.name}: a sandbox is killed in the middle of a batch; the others' results stay`, async () => {
+  test(`${place.name}: kill -9 of a sandbox in the middle of a batch; the others' results stay`, async () => {
     const profile = { ...common(), slotsPerSandbox: 1, maxSandboxes: 2 }
     await using pool = await createPool({ store, profile })
     const [a, b] = await Promise.all([pool.acquire('a'), pool.acquire('b')])
@@ -192,10 +192,8 @@ for (const place of places) {
       { lease: a, tool: 'bash', args: { command: 'sleep 20; echo late' } },
       { lease: b, tool: 'bash', args: { command: 'sleep 1; echo fine' } },
     ])
-    const on = place.profile.on
-    const box = await attach(a.sandbox, on === undefined ? {} : { on })
     await new Promise((resolve) => setTimeout(resolve, 300))
-    await box.close()
+    await place.kill(a.sandbox)
     const results = await work
     expect(results.map(({ output, metadata }) => metadata.code ?? output)).toEqual([
       'early\n',

@@ -1,6 +1,11 @@
+import { execFileSync } from 'node:child_process'
+import { existsSync, readFileSync } from 'node:fs'
 import type { ProfileInput } from '../../src/index.ts'
-import { list, open, remove } from '../../src/index.ts'
+import { attach, list, open, remove } from '../../src/index.ts'
+import { stateDirectory } from '../../src/store/index.ts'
 import { chaosTargets } from '../chaos/targets.ts'
+import { sshLabNode } from '../conformance/ssh-target.ts'
+import { sshLabProblem } from './ssh-lab.ts'
 
 /** An engine that can hold slots, and what a profile of it needs. */
 export interface PoolPlace {
@@ -8,12 +13,31 @@ export interface PoolPlace {
   readonly profile: ProfileInput
   /** Names of the sandboxes that are there and begin so. */
   sandboxes(prefix: string): Promise<readonly string[]>
+  /** Ends a sandbox with SIGKILL, behind everybody's back. */
+  kill(name: string): Promise<void>
 }
 
-/** The engines that answer now and can hold slots. Those that ANYPLACE_EXPECT names must answer; `direct` never can. */
-export async function poolPlaces(): Promise<readonly PoolPlace[]> {
+/**
+ * The engines that answer now and can hold slots; with `ssh` those of the lab's host too. Those that ANYPLACE_EXPECT names
+ * must answer; `direct` never can.
+ */
+export async function poolPlaces(options: { readonly ssh?: boolean } = {}): Promise<readonly PoolPlace[]> {
   const places: PoolPlace[] = []
-  for (const { name, on } of await chaosTargets()) {
+  const expected = (process.env['ANYPLACE_EXPECT'] ?? '').split(',')
+  let workspace = ''
+  const targets: { readonly name: string; readonly on: string }[] = [...(await chaosTargets())]
+  if (options.ssh === true) {
+    const node = await sshLabNode()
+    workspace = node.workspace
+    for (const engine of ['namespace', 'docker'] as const) {
+      const problem =
+        sshLabProblem() ??
+        node.findings.find(({ subject, status }) => subject === engine && status === 'unavailable')?.message
+      if (problem === undefined) targets.push({ name: `ssh-${engine}`, on: `lab/${engine}` })
+      else if (expected.includes(`ssh-${engine}`)) throw new Error(`ANYPLACE_EXPECT names ssh-${engine}: ${problem}`)
+    }
+  }
+  for (const { name, on } of targets) {
     if (name === 'direct') continue
     try {
       await (await open({ on, slots: 1, timeoutMs: 60_000 })).close()
@@ -21,14 +45,28 @@ export async function poolPlaces(): Promise<readonly PoolPlace[]> {
       process.stderr.write(`pools: ${name} cannot hold slots here: ${String(error)}\n`)
       continue
     }
-    const image: ProfileInput = name === 'namespace' ? {} : { image: 'python:3.12-slim' }
+    const image: ProfileInput = name.endsWith('namespace') ? {} : { image: 'python:3.12-slim' }
     const profile: ProfileInput = { ...image, on, cpu: 0.1, memoryMiB: 64, createPerSecond: 50, maxLifetimeMs: 300_000 }
     const sandboxes = async (prefix: string): Promise<readonly string[]> => {
       const names: string[] = []
       for await (const info of list({ on })) if (info.name.startsWith(prefix)) names.push(info.name)
       return names
     }
-    places.push({ name, profile, sandboxes })
+    const kill = async (sandbox: string): Promise<void> => {
+      if (!name.endsWith('namespace')) {
+        const engine = name.endsWith('podman') ? process.env['CONTAINER_HOST'] : process.env['DOCKER_HOST']
+        const host = engine === undefined ? [] : ['-H', engine]
+        execFileSync('docker', [...host, 'kill', '-s', 'KILL', `anyplace-${sandbox}`])
+        return
+      }
+      const box = await attach(sandbox, { on })
+      await box.detach()
+      const file = [stateDirectory(), workspace]
+        .map((directory) => `${directory}/sandboxes/${box.id}/run/supervisor.pid`)
+        .find((path) => existsSync(path))
+      process.kill(Number.parseInt(readFileSync(file ?? '', 'utf8'), 10), 'SIGKILL')
+    }
+    places.push({ name, profile, sandboxes, kill })
   }
   return places
 }
