@@ -8,6 +8,7 @@ import { AnyplaceError } from '../../spec/index.ts'
 import type { CallOptions } from '../../spec/index.ts'
 import { servePrivateAgent } from './private-agent.ts'
 import { runtimeDirectory, uniqueName } from './runtime-directory.ts'
+import { removeDeadSockets } from './runtime-leftovers.ts'
 import { configText, destination, resolveTarget } from './ssh-config.ts'
 import type { ResolvedTarget } from './ssh-config.ts'
 import { connectFailure, place } from './ssh-failure.ts'
@@ -121,6 +122,7 @@ export async function startMaster(
 export async function shareMaster(master: Master, key: string): Promise<void> {
   const shared = join(dirname(master.controlPath), key)
   await link(master.controlPath, shared).catch(() => undefined)
+  void removeDeadSockets(dirname(shared))
 }
 
 /**
