@@ -250,28 +250,27 @@ describe('ports and the sandbox itself', () => {
   })
 
   test('the far end of a tunnel is told when the client is gone', async () => {
-    const closed = new Promise<void>((resolve, reject) => {
-      const server = createServer({ allowHalfOpen: true }, (socket) => {
-        socket.on('end', () => {
-          server.close()
+    const server = createServer({ allowHalfOpen: true })
+    const told = new Promise<void>((resolve) => {
+      server.on('connection', (socket) =>
+        socket.resume().on('end', () => {
           socket.destroy()
           resolve()
-        })
-      })
-      server.listen(0, '127.0.0.1', async () => {
-        try {
-          const channel = await daemon.channel({ start: false })
-          const other = await openDaemonSession(channel)
-          const tunnel = await other.connect((server.address() as AddressInfo).port)
-          tunnel.on('error', () => undefined)
-          tunnel.write('x')
-          await channel.close()
-        } catch (error) {
-          reject(error)
-        }
-      })
+        }),
+      )
     })
-    await closed
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    try {
+      const channel = await daemon.channel({ start: false })
+      const other = await openDaemonSession(channel)
+      const tunnel = await other.connect((server.address() as AddressInfo).port)
+      tunnel.on('error', () => undefined)
+      tunnel.write('x')
+      await channel.close()
+      await told
+    } finally {
+      server.close()
+    }
   })
 
   test('info, stats, extend', async () => {
