@@ -2,7 +2,12 @@ import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import process from 'node:process'
 
-const PYTHON_COMMAND = 'apt-get update && apt-get install -y --no-install-recommends python3'
+/** Debian's names of what the tests start, and how to see that it is there. */
+const NEEDED = {
+  python3: ['python3', '-c', 'import json, socket, sys, tarfile; sys.exit(sys.version_info < (3, 9))'],
+  'openssh-client': ['ssh', '-V'],
+  busybox: ['busybox', 'true'],
+}
 
 /** Installs what the tests need. Gives the reason and the next step when it cannot, else undefined. */
 export function prepare() {
@@ -10,7 +15,7 @@ export function prepare() {
   if (major < 20 || (major === 20 && minor < 19)) {
     return `Node ${process.versions.node} is too old: install Node 20.19 or newer.`
   }
-  return installPackages() ?? installPython()
+  return installPackages() ?? installPrograms()
 }
 
 function installPackages() {
@@ -39,21 +44,23 @@ function readPackages(path) {
   }
 }
 
-function installPython() {
-  if (hasPython()) return undefined
+function installPrograms() {
+  const missing = missingPackages()
+  if (missing.length === 0) return undefined
+  const command = `apt-get update && apt-get install -y --no-install-recommends ${missing.join(' ')}`
   if (process.getuid?.() !== 0 || spawnSync('apt-get', ['--version']).status !== 0) {
-    return `python3 (3.9 or newer) is missing: the engines of this machine need it. As root:  ${PYTHON_COMMAND}`
+    return `Missing: ${missing.join(', ')} (python3 3.9 or newer). As root:  ${command}`
   }
-  console.log(`python3 is missing; installing it: ${PYTHON_COMMAND}`)
-  const { status } = spawnSync('sh', ['-c', PYTHON_COMMAND], {
+  console.log(`Missing: ${missing.join(', ')}; installing: ${command}`)
+  const { status } = spawnSync('sh', ['-c', command], {
     stdio: ['ignore', 'ignore', 'inherit'],
     env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
   })
-  return status === 0 && hasPython() ? undefined : `Installing python3 failed: ${PYTHON_COMMAND}`
+  return status === 0 && missingPackages().length === 0 ? undefined : `Installing failed: ${command}`
 }
 
-function hasPython() {
-  return (
-    spawnSync('python3', ['-c', 'import json, socket, sys, tarfile; sys.exit(sys.version_info < (3, 9))']).status === 0
-  )
+function missingPackages() {
+  return Object.entries(NEEDED)
+    .filter(([, [program, ...words]]) => spawnSync(program, words).status !== 0)
+    .map(([name]) => name)
 }

@@ -89,11 +89,20 @@ test.skipIf(process.getuid?.() !== 0).each([
     ...(lingers
       ? [
           `touch /var/lib/systemd/linger/${user}`,
+          "mkdir /run/bin && printf '#!/bin/sh\\n' >/run/bin/systemd-run && chmod 755 /run/bin/systemd-run",
           `python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind("/run/user/65534/systemd/private")'`,
         ]
       : []),
     'exec setpriv --reuid=65534 --regid=65534 --clear-groups -- "$@"',
   ].join(' && ')
-  const fields = told('/tmp', {}, ['unshare', '-m', '--', '/bin/sh', '-c', setup, 'sh'])
+  const fields = told('/tmp', { PATH: '/usr/local/bin:/usr/bin:/bin:/run/bin' }, [
+    'unshare',
+    '-m',
+    '--',
+    '/bin/sh',
+    '-c',
+    setup,
+    'sh',
+  ])
   expect(parseFacts(TARGET, 'box', fields).durable).toBe(durable === '1')
 })
