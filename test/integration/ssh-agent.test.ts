@@ -4,10 +4,10 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, expect } from 'vitest'
 import { servePrivateAgent } from '../../src/providers/ssh/private-agent.ts'
 import type { PrivateKey } from '../../src/providers/ssh/ssh-target.ts'
-import { publicLine, startSshServer } from '../support/ssh-server.ts'
+import { publicLine, startSshServer, sshTest as test } from '../support/ssh-server.ts'
 
 const run = promisify(execFile)
 let directory = ''

@@ -4,8 +4,8 @@ import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { expect, test } from 'vitest'
-import { startSshServer } from '../support/ssh-server.ts'
+import { expect } from 'vitest'
+import { startSshServer, sshTest as test } from '../support/ssh-server.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 

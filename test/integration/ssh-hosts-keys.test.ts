@@ -14,14 +14,14 @@ import {
 import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { afterEach, beforeEach, describe, expect, vi } from 'vitest'
 import { copyKey } from '../../src/nodes/keys/copy-key.ts'
 import { generateKey, getKey, openKey } from '../../src/nodes/keys/keys.ts'
 import { listHosts, trustHost, untrustHost } from '../../src/nodes/hosts/hosts.ts'
 import type { HostScan } from '../../src/nodes/hosts/hosts.ts'
 import { addNode } from '../../src/nodes/registry/nodes.ts'
 import { runtimeDirectory } from '../../src/providers/ssh/runtime-directory.ts'
-import { startSshServer } from '../support/ssh-server.ts'
+import { startSshServer, sshTest as test } from '../support/ssh-server.ts'
 import { addSshUser } from '../support/ssh-user.ts'
 
 const { username } = userInfo()

@@ -1,12 +1,26 @@
 import { execFileSync, spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import process from 'node:process'
+import { test } from 'vitest'
 
 const SSHD = '/usr/sbin/sshd'
+
+/** A test that needs a server: skipped where there is none, which is said, unless ANYPLACE_EXPECT names ssh targets. */
+export const sshTest: typeof test = existsSync(SSHD) || isExpected() ? test : skipped()
+
+function isExpected(): boolean {
+  return (process.env['ANYPLACE_EXPECT'] ?? '').split(',').some((name) => name.startsWith('ssh-'))
+}
+
+function skipped(): typeof test {
+  process.stderr.write(`ssh: tests are skipped, because there is no ${SSHD}; install openssh-server\n`)
+  return test.skip as typeof test
+}
 
 export interface SshServer extends AsyncDisposable {
   readonly port: number
