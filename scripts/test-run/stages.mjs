@@ -51,13 +51,13 @@ export function runVitest(name, filters, outputFile) {
   return { result: { name, passed, failed, seconds }, report }
 }
 
-/** A line for each failed test, with the first words of its first failure. */
+/** For each failed test its name and the first lines of its first failure: a log that is cut still tells the cause. */
 export function failuresOf({ testResults }) {
   return testResults.flatMap(({ name, status, message, assertionResults }) => {
     const file = relative(process.cwd(), name)
     const failed = assertionResults.filter((test) => test.status === 'failed')
-    if (status === 'failed' && assertionResults.length === 0) return [`${file}: ${firstLine(message)}`]
-    return failed.map((test) => `${file}: ${test.fullName}: ${firstLine(test.failureMessages[0])}`)
+    if (status === 'failed' && assertionResults.length === 0) return [`${file}: ${firstLines(message)}`]
+    return failed.map((test) => `${file}: ${test.fullName}: ${firstLines(test.failureMessages[0])}`)
   })
 }
 
@@ -69,9 +69,14 @@ export function testFilesOutside(filters) {
   return paths.filter((path) => path.endsWith('.test.ts') && !filters.some((filter) => path.startsWith(filter)))
 }
 
-function firstLine(text = '') {
-  const line = stripVTControlCharacters(text).trim().split('\n', 1)[0]
-  return line.length > 300 ? `${line.slice(0, 300)}…` : line
+/** Up to the stack, at most 12 lines: a command that failed says why after its command line. */
+function firstLines(text = '') {
+  const lines = stripVTControlCharacters(text).trim().split('\n')
+  const stack = lines.findIndex((line) => /^\s+at /.test(line))
+  return lines
+    .slice(0, Math.min(12, stack < 1 ? lines.length : stack))
+    .map((line) => (line.length > 300 ? `${line.slice(0, 300)}…` : line))
+    .join('\n      ')
 }
 
 function hasTests(filter) {

@@ -22,6 +22,12 @@ export interface ProcessChannelOptions extends CallOptions {
   readonly detached?: boolean | undefined
 }
 
+/** A channel that also tells when nothing more comes of it. */
+export interface RemoteChannel extends Channel {
+  /** Settles when the process has ended and all its output has come, which is after `exit`, or the connection ended. Never rejects. */
+  readonly over: Promise<void>
+}
+
 /**
  * Starts a process through the exec daemon and gives its three streams, as a child process of this computer would. When the
  * connection ends, the process reads end of file and runs on.
@@ -32,7 +38,7 @@ export async function openProcessChannel(
   connection: DaemonConnection,
   argv: readonly string[],
   options: ProcessChannelOptions = {},
-): Promise<Channel> {
+): Promise<RemoteChannel> {
   const { signal, cwd, env, detached = false } = options
   checkSpawn(argv, { cwd, env })
   throwIfAborted(signal)
@@ -90,15 +96,17 @@ interface Settlers {
   reject(error: AnyplaceError): void
 }
 
-class ProcessChannel implements Channel, ExitFollower {
+class ProcessChannel implements RemoteChannel, ExitFollower {
   readonly stdin: Writable
   readonly stdout: Readable
   readonly stderr: Readable
   readonly exit: Promise<ChannelExit>
+  readonly over: Promise<void>
   readonly #parts: ChannelParts
   readonly #settled: Settlers
   #exit: ExitEvent | undefined
   #isOver = false
+  #settleOver!: () => void
   #closing: Promise<void> | undefined
 
   constructor(parts: ChannelParts) {
@@ -108,6 +116,7 @@ class ProcessChannel implements Channel, ExitFollower {
     this.exit = new Promise((resolve, reject) => (settled = { resolve, reject }))
     this.exit.catch(() => undefined)
     this.#settled = settled
+    this.over = new Promise((resolve) => (this.#settleOver = resolve))
     this.stdin = outboundWritable(stdin)
     this.stdout = inboundNodeReadable(stdout)
     this.stderr = inboundNodeReadable(stderr)
@@ -145,7 +154,7 @@ class ProcessChannel implements Channel, ExitFollower {
 
   /** Called by the connection when it ended. The streams hear of it from the connection too. */
   fail(error: AnyplaceError): void {
-    this.#isOver = true
+    this.#end()
     this.#settled.reject(error)
   }
 
@@ -165,7 +174,7 @@ class ProcessChannel implements Channel, ExitFollower {
     this.stderr.destroy()
     if (this.#isOver || connection.error !== undefined) return
     if (detached) {
-      this.#isOver = true
+      this.#end()
       connection.notify({ op: 'unfollow', request: requestId })
       connection.notify({ op: 'release', processId })
       connection.abandon(requestId, stdin.id, stdout.id, stderr.id)
@@ -186,9 +195,14 @@ class ProcessChannel implements Channel, ExitFollower {
   #release(): void {
     const { connection, processId, requestId, stdout, stderr } = this.#parts
     if (this.#exit === undefined || this.#isOver || !stdout.isReceived || !stderr.isReceived) return
-    this.#isOver = true
+    this.#end()
     connection.retire(requestId, stdout.id, stderr.id)
     connection.notify({ op: 'release', processId })
+  }
+
+  #end(): void {
+    this.#isOver = true
+    this.#settleOver()
   }
 }
 

@@ -102,16 +102,24 @@ async function run(link: HostLink, argv: readonly string[], options: MachineRunO
   const { cwd, detached, env = DEFAULT_ENV, signal } = options
   if (link.facts.python === undefined && detached !== true) return runPlain(link, argv, options)
   const channel = await openProcessChannel(link.connection, argv, { cwd, detached, env, signal })
-  // In use until its process ended or its user let go of it.
+  // In use until all of it has come, not only its exit, or its user let go of it: a program that waits for the rest of the
+  // output, or for the end of closing, would end meanwhile, since nothing else keeps it running.
   const done = link.use()
-  channel.exit.then(done, done)
+  void channel.over.then(done)
+  const close = async (): Promise<void> => {
+    const closed = link.use()
+    await channel.close().finally(() => {
+      closed()
+      done()
+    })
+  }
   return {
     stdin: channel.stdin,
     stdout: channel.stdout,
     stderr: channel.stderr,
     exit: channel.exit,
-    close: () => channel.close().finally(done),
-    [Symbol.asyncDispose]: () => channel.close().finally(done),
+    close,
+    [Symbol.asyncDispose]: close,
   }
 }
 
