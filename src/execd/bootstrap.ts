@@ -39,6 +39,8 @@ export interface DaemonConfig {
   readonly servesMachine?: boolean | undefined
   /** Uids that the place holds for slots and no other place of the machine has, as seen inside. */
   readonly slotUids?: { readonly first: number; readonly count: number } | undefined
+  /** The place was made so that slots can have namespaces of their own; the daemon looks whether that is so. */
+  readonly slotNamespaces?: boolean | undefined
   /** argv that our own supervisor becomes once it has ended everything, to remove what the place leaves behind. */
   readonly atEnd?: readonly string[] | undefined
 }

@@ -7,6 +7,7 @@ import { stateDirectory } from '../store/state-directory.ts'
 import { readDefaultNode } from './registry/default-node.ts'
 import type { NodeConfig } from './registry/node-records.ts'
 import { NODE_TYPES, hasEngine } from './registry/node-types.ts'
+import { slotSecurityOf } from './registry/slot-security.ts'
 import type { EngineName } from './registry/node-types.ts'
 
 const BUILT_IN = 'local'
@@ -84,12 +85,13 @@ function load(name: string, config: NodeConfig, engine: EngineName | undefined):
 }
 
 async function make(name: string, config: NodeConfig, engine: EngineName | undefined): Promise<Provider> {
-  if (config.type === 'local') return (await import('../providers/local/index.ts')).localProvider({ engine })
+  const options = { engine, slotSecurity: slotSecurityOf(config) }
+  if (config.type === 'local') return (await import('../providers/local/index.ts')).localProvider(options)
   const [{ sshProvider }, { sshTargetOf }] = await Promise.all([
     import('../providers/ssh/index.ts'),
     import('./registry/ssh-target-of.ts'),
   ])
-  return sshProvider(sshTargetOf(name, config), { engine })
+  return sshProvider(sshTargetOf(name, config), options)
 }
 
 async function unknownNode(wanted: string, source: string | undefined): Promise<AnyplaceError> {

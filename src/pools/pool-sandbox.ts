@@ -9,6 +9,8 @@ import type { PooledSandbox } from './sandbox-source.ts'
 import { giveBackUidUnits, takeUidUnits, UNIT_SIZE } from './uid-units.ts'
 
 const PARALLEL = 8
+const HOW_TO_ISOLATE =
+  'ask for isolation "user", or for a node that can: engine namespace as root, or Docker with a seccomp profile (docs/slots.md)'
 
 /** What a pool's sandbox is made of. */
 export interface PoolSandboxParts {
@@ -85,7 +87,7 @@ export class PoolSandbox {
       throw new AnyplaceError(
         'unsupported',
         `Sandbox ${this.name} cannot isolate slots at level ${isolation}: ${refused}`,
-        { field: 'isolation', hint: isolation === 'namespace' ? 'ask for isolation "user"' : 'choose another engine' },
+        { field: 'isolation', hint: isolation === 'namespace' ? HOW_TO_ISOLATE : 'choose another engine' },
       )
     }
     this.#ownRange = info.hasOwnUids ? info.uids : undefined

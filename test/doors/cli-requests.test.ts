@@ -299,6 +299,22 @@ describe('what nodes, keys and hosts ask the library for', () => {
       'nodes add lab --engine docker --workspace w',
       ['addNode', ['lab', { type: 'local', engine: 'docker', workspace: '/here/w' }, { isDefault: false }]],
     ],
+    [
+      'nodes add boxed --slot-seccomp s.json --slot-apparmor unconfined',
+      [
+        'addNode',
+        [
+          'boxed',
+          {
+            type: 'local',
+            slotSeccompProfile: '/here/s.json',
+            slotAppArmorProfile: 'unconfined',
+            workspace: '/here',
+          },
+          { isDefault: false },
+        ],
+      ],
+    ],
     ['nodes add box --host h --default', ['addNode', ['box', { type: 'ssh', host: 'h' }, { isDefault: true }]]],
     [
       'nodes add box --host h --port 2222 --user ann --key k -i id -J a,b -J c --workspace ~/w --engine direct --accept-new-host-key --ssh-config c --connect-timeout 5s --idle-close 1m',

@@ -9,7 +9,7 @@ import type { Store } from '../../src/store/index.ts'
 import { PoolController } from '../support/pool-controller.ts'
 import { poolPlaces, removeSandboxes } from '../support/pool-places.ts'
 
-const places = await poolPlaces({ ssh: true })
+const places = await poolPlaces({ more: true })
 const controllers: PoolController[] = []
 let directory: string
 let store: Store
@@ -44,6 +44,7 @@ for (const place of places) {
   test(`${place.name}: tools, shell and artifacts of a slot; the next trajectory finds nothing`, async () => {
     await using pool = await createPool({ store, profile: { ...common(), env: { POOL: 'yes' }, maxSandboxes: 1 } })
     const [a, b] = await Promise.all([pool.acquire('a'), pool.acquire('b')])
+    expect(a.isolation).toBe(place.profile.isolation ?? 'user')
     const path = "odd $(touch x) 'name'/..data/-n"
     const results = await pool.executeBatch([
       { lease: a, tool: 'write_file', args: { path, content: 'h\u00e9\0llo\n' } },

@@ -40,7 +40,7 @@ for directory, names, files in os.walk("/"):
             found.append(path)
 print("\\n".join(sorted(set(found))))`
     const isPrivate = (path: string): boolean =>
-      place.isolation === 'namespace' && /^\/(tmp|dev\/(shm|mqueue))(\/|$)/.test(path)
+      place.isolation === 'namespace' && /^\/(tmp|var\/tmp|dev\/(shm|mqueue))(\/|$)/.test(path)
     const devices = /^\/dev\/(null|zero|full|random|urandom|tty|ptmx|pts\/.*)$/
     const writable = (await python(slot, find)).stdout
       .split('\n')
@@ -123,6 +123,23 @@ for root in os.listdir("/proc"):
       (await job.wait({ signal: AbortSignal.timeout(50) }).catch((error: unknown) => error)) instanceof Error,
     ).toBe(true)
     await job.kill()
+  })
+
+  test('a slot gets no privilege by namespaces of its own', async () => {
+    const slot = await create()
+    const all = [0x1000_0000, 0x2000_0000, 0x2_0000, 0x4000_0000, 0x800_0000, 0x400_0000, 0x200_0000]
+    const tries = `import ctypes, os
+libc = ctypes.CDLL(None, use_errno=True)
+for kind in ${JSON.stringify(all)}:
+    pid = os.fork()
+    if pid == 0:
+        print(libc.unshare(kind), end=" ", flush=True)
+        os._exit(0)
+    os.waitpid(pid, 0)
+print(libc.mount(b"x", os.environ["HOME"].encode(), b"tmpfs", 0, None))
+print(open("/proc/self/status").read().split("CapEff:\\t")[1].split()[0])`
+    const { stdout } = await python(slot, tries)
+    expect(stdout).toBe(`${'-1 '.repeat(all.length)}-1\n0000000000000000\n`)
   })
 
   test("a slot reaches neither the daemon's socket nor its process", async () => {

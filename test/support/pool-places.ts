@@ -1,10 +1,12 @@
 import { execFileSync } from 'node:child_process'
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import type { ProfileInput } from '../../src/index.ts'
-import { attach, list, open, remove } from '../../src/index.ts'
+import { addNode, attach, list, open, remove } from '../../src/index.ts'
 import { stateDirectory } from '../../src/store/index.ts'
 import { chaosTargets } from '../chaos/targets.ts'
 import { sshLabNode } from '../conformance/ssh-target.ts'
+import { SLOT_SECCOMP_PROFILE } from './seccomp-profile.ts'
 import { sshLabProblem } from './ssh-lab.ts'
 
 /** An engine that can hold slots, and what a profile of it needs. */
@@ -18,15 +20,17 @@ export interface PoolPlace {
 }
 
 /**
- * The engines that answer now and can hold slots; with `ssh` those of the lab's host too. Those that ANYPLACE_EXPECT names
- * must answer; `direct` never can.
+ * The engines that answer now and can hold slots; with `more` those of the lab's host too, and Docker with slots of level
+ * `namespace`. Those that ANYPLACE_EXPECT names must answer; `direct` never can.
  */
-export async function poolPlaces(options: { readonly ssh?: boolean } = {}): Promise<readonly PoolPlace[]> {
+export async function poolPlaces(options: { readonly more?: boolean } = {}): Promise<readonly PoolPlace[]> {
   const places: PoolPlace[] = []
   const expected = (process.env['ANYPLACE_EXPECT'] ?? '').split(',')
   let workspace = ''
-  const targets: { readonly name: string; readonly on: string }[] = [...(await chaosTargets())]
-  if (options.ssh === true) {
+  const targets: { readonly name: string; readonly on: string; readonly more?: ProfileInput }[] = [
+    ...(await chaosTargets()),
+  ]
+  if (options.more === true) {
     const node = await sshLabNode()
     workspace = node.workspace
     for (const engine of ['namespace', 'docker'] as const) {
@@ -36,8 +40,14 @@ export async function poolPlaces(options: { readonly ssh?: boolean } = {}): Prom
       if (problem === undefined) targets.push({ name: `ssh-${engine}`, on: `lab/${engine}` })
       else if (expected.includes(`ssh-${engine}`)) throw new Error(`ANYPLACE_EXPECT names ssh-${engine}: ${problem}`)
     }
+    if (targets.some(({ name }) => name === 'docker')) {
+      const slotSeccompProfile = join(stateDirectory(), 'slots.json')
+      writeFileSync(slotSeccompProfile, JSON.stringify(SLOT_SECCOMP_PROFILE))
+      await addNode('boxed', { type: 'local', engine: 'docker', slotSeccompProfile })
+      targets.push({ name: 'docker with namespaces', on: 'boxed', more: { isolation: 'namespace' } })
+    }
   }
-  for (const { name, on } of targets) {
+  for (const { name, on, more } of targets) {
     if (name === 'direct') continue
     try {
       await (await open({ on, slots: 1, timeoutMs: 60_000 })).close()
@@ -46,7 +56,8 @@ export async function poolPlaces(options: { readonly ssh?: boolean } = {}): Prom
       continue
     }
     const image: ProfileInput = name.endsWith('namespace') ? {} : { image: 'python:3.12-slim' }
-    const profile: ProfileInput = { ...image, on, cpu: 0.1, memoryMiB: 64, createPerSecond: 50, maxLifetimeMs: 300_000 }
+    const common: ProfileInput = { on, cpu: 0.1, memoryMiB: 64, createPerSecond: 50, maxLifetimeMs: 300_000 }
+    const profile: ProfileInput = { ...image, ...common, ...more }
     const sandboxes = async (prefix: string): Promise<readonly string[]> => {
       const names: string[] = []
       for await (const info of list({ on })) if (info.name.startsWith(prefix)) names.push(info.name)

@@ -7,6 +7,7 @@ import { dockerEngine } from '../../src/engines/docker/docker-engine.ts'
 import { namespaceEngine } from '../../src/engines/namespace/index.ts'
 import { localMachine } from '../../src/providers/local/local-machine.ts'
 import { openSandbox } from '../../src/sandboxes/open-sandbox.ts'
+import { SLOT_SECCOMP_PROFILE } from './seccomp-profile.ts'
 import type { Sandbox } from '../../src/sandboxes/sandbox.ts'
 import type {
   Engine,
@@ -38,15 +39,23 @@ export async function inEverySlotPlace(tests: (place: SlotPlace) => void): Promi
   afterAll(() => rm(stateDirectory, { recursive: true, force: true }))
   const local = localMachine()
   const machine: Machine = { ...local, facts: async (options) => ({ ...(await local.facts(options)), stateDirectory }) }
-  for (const engine of [dockerEngine(machine, { kind: 'docker' }), namespaceEngine(machine)]) {
+  const withProfile = dockerEngine(machine, {
+    kind: 'docker',
+    slotSecurity: () => Promise.resolve({ seccompProfile: JSON.stringify(SLOT_SECCOMP_PROFILE) }),
+  })
+  const places: readonly (readonly [Engine, SlotIsolation])[] = [
+    [dockerEngine(machine, { kind: 'docker' }), 'user'],
+    [withProfile, 'namespace'],
+    [namespaceEngine(machine), 'user'],
+    [namespaceEngine(machine), 'namespace'],
+  ]
+  for (const [engine, level] of places) {
     const why = await unavailable(engine)
     if (why !== undefined) {
-      test.skip(`${engine.name}: NOT TESTED, ${why}`, () => {})
+      test.skip(`${engine.name}, ${level}: NOT TESTED, ${why}`, () => {})
       continue
     }
-    for (const level of engine.name === 'docker' ? (['user'] as const) : (['user', 'namespace'] as const)) {
-      describe(`${engine.name}, ${level}`, { timeout: 60_000 }, () => tests(placeOf(engine, level)))
-    }
+    describe(`${engine.name}, ${level}`, { timeout: 60_000 }, () => tests(placeOf(engine, level)))
   }
 }
 

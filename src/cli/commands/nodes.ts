@@ -55,6 +55,12 @@ export const nodesAddCommand = defineCommand({
     sshConfig: value('FILE', 'OpenSSH configuration to read instead of your own', parseText),
     connectTimeout: value('DURATION', 'how long connecting may take (default: 20s)', parseDuration),
     idleClose: value('DURATION', 'close an unused connection after this (default: 5m)', parseDuration),
+    slotSeccomp: value(
+      'FILE',
+      'Docker: seccomp profile that lets slots have level namespace (docs/slots.md)',
+      parseText,
+    ),
+    slotApparmor: value('NAME', 'Docker: AppArmor profile beside it, or unconfined', parseText),
     default: flag('work runs there when nothing else is said'),
     ...jsonOption,
   },
@@ -62,7 +68,11 @@ export const nodesAddCommand = defineCommand({
     const path = (text: string | undefined): string | undefined =>
       text === undefined ? undefined : resolve(io.cwd, text)
     const { host, workspace, engine } = options
-    const common = given('engine', engine) as Pick<NodeConfig, 'engine'>
+    const common = {
+      ...(given('engine', engine) as Pick<NodeConfig, 'engine'>),
+      ...given('slotSeccompProfile', path(options.slotSeccomp)),
+      ...given('slotAppArmorProfile', options.slotApparmor),
+    }
     const jumps = options.jump.flatMap((hops) => hops.split(','))
     const ssh = {
       ...given('port', options.port),

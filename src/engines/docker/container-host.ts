@@ -132,7 +132,7 @@ export class ContainerHost implements Host {
 }
 
 export function daemonConfig(id: string, config: StoredConfig): DaemonConfig {
-  const { env, expiresAtMs, home, idleTimeoutMs, maxExpiresAtMs, user, workdir } = config
+  const { env, expiresAtMs, home, idleTimeoutMs, maxExpiresAtMs, slotNamespaces, user, workdir } = config
   return {
     sandboxId: id,
     runDirectory: RUN_DIRECTORY,
@@ -148,6 +148,7 @@ export function daemonConfig(id: string, config: StoredConfig): DaemonConfig {
     journalDirectory: JOURNAL_DIRECTORY,
     supervisor: 'external',
     ownPidNamespace: true,
+    slotNamespaces,
   }
 }
 

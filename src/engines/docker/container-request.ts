@@ -7,6 +7,7 @@ import { labelsOf } from './labels.ts'
 import type { StoredConfig } from './labels.ts'
 import type { EngineLimits } from './limits.ts'
 import type { ImageFacts } from './pull-image.ts'
+import type { SlotHostConfig } from './slot-security.ts'
 import { RUN_DIRECTORY, supervisorArguments } from './supervisor.ts'
 
 /** HOME of commands that run as the caller of a host directory, whom the image does not know. */
@@ -23,6 +24,7 @@ export interface ContainerParts {
   readonly mounts: readonly BindMount[]
   /** Network mode: an id, a mode of Podman's, or `none`. */
   readonly network: string
+  readonly slots: SlotHostConfig | undefined
 }
 
 /** A container that can be created. */
@@ -38,7 +40,7 @@ export async function containerRequest(
   connection: Connection,
   parts: ContainerParts,
 ): Promise<ContainerPlan> {
-  const { facts, gpus, image, limits, mounts, network } = parts
+  const { facts, gpus, image, limits, mounts, network, slots } = parts
   const { lifetime, spec } = request
   const workdir = spec.workdir ?? DEFAULTS.workdir
   for (const [name, value] of Object.entries(spec.env ?? {})) {
@@ -67,6 +69,7 @@ export async function containerRequest(
     user: isCaller ? caller : (spec.user ?? image.user),
     env: { ...(needsHome ? { HOME: CALLER_HOME } : {}), ...spec.env },
     home: needsHome ? CALLER_HOME : undefined,
+    slotNamespaces: slots === undefined ? undefined : true,
   }
   const body = async (connector: readonly string[]): Promise<object> => ({
     Image: image.id,
@@ -94,8 +97,9 @@ export async function containerRequest(
       LogConfig: { Type: 'none' },
       NetworkMode: network,
       CapDrop: ['ALL'],
-      CapAdd: CAPABILITIES,
-      SecurityOpt: ['no-new-privileges'],
+      ...slots,
+      CapAdd: [...CAPABILITIES, ...(slots?.CapAdd ?? [])],
+      SecurityOpt: ['no-new-privileges', ...(slots?.SecurityOpt ?? [])],
       Tmpfs: { [RUN_DIRECTORY]: 'rw,nosuid,nodev,noexec,mode=0700,size=16m' },
       Mounts: mounts,
       ...limits,

@@ -8,6 +8,7 @@ import { findContainers, hostInfoOf, inspectContainer } from './container-state.
 import type { EngineKind } from './find-sockets.ts'
 import { LABEL, storedConfig } from './labels.ts'
 import { openContainer } from './open-container.ts'
+import type { SlotSecurity } from './slot-security.ts'
 
 export interface DockerEngineOptions {
   readonly kind: EngineKind
@@ -15,6 +16,8 @@ export interface DockerEngineOptions {
   readonly socket?: string | undefined
   /** What hosts say they come from. @default 'local' */
   readonly provider?: string | undefined
+  /** Docker: for slots of level `namespace`; asked when a sandbox with slots is opened. @default they have level `user` */
+  readonly slotSecurity?: (() => Promise<SlotSecurity>) | undefined
 }
 
 /** Containers inspected at once by `list`. */
@@ -27,7 +30,7 @@ const LIST_BATCH = 16
  * there is none.
  */
 export function dockerEngine(machine: Machine, options: DockerEngineOptions): Engine {
-  const { kind, provider = 'local', socket } = options
+  const { kind, provider = 'local', slotSecurity, socket } = options
   let connecting: Promise<Connection> | undefined
 
   function connect(callOptions: CallOptions = {}): Promise<Connection> {
@@ -55,7 +58,9 @@ export function dockerEngine(machine: Machine, options: DockerEngineOptions): En
     name: kind,
 
     open(request: OpenRequest): Promise<Host> {
-      return withEngine(request, (connection) => openContainer(machine, connection, request, provider))
+      return withEngine(request, (connection) =>
+        openContainer(machine, connection, request, { provider, slotSecurity }),
+      )
     },
 
     attach(nameOrId: string, callOptions: CallOptions = {}): Promise<Host | undefined> {

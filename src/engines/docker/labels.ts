@@ -27,6 +27,7 @@ export interface StoredConfig {
   readonly env: Readonly<Record<string, string>>
   /** A directory that root makes for the user before the first command. */
   readonly home?: string | undefined
+  readonly slotNamespaces?: boolean | undefined
 }
 
 /** The labels of a new sandbox. */

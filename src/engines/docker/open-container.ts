@@ -19,6 +19,8 @@ import { LABEL } from './labels.ts'
 import { limitsOf } from './limits.ts'
 import { networkMode } from './network.ts'
 import { pullImage } from './pull-image.ts'
+import { slotHostConfig } from './slot-security.ts'
+import type { SlotSecurity } from './slot-security.ts'
 import { NO_PYTHON } from './supervisor.ts'
 
 /** A create that was never answered may still happen at the engine; this long we look for what it left. */
@@ -33,13 +35,14 @@ export async function openContainer(
   machine: Machine,
   connection: Connection,
   request: OpenRequest,
-  provider: string,
+  options: { readonly provider: string; readonly slotSecurity: (() => Promise<SlotSecurity>) | undefined },
 ): Promise<Host> {
   const { id, name, signal, spec } = request
   if (!/^[a-z0-9]{12,}$/.test(id)) throw invalid('id', id)
   if (!/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(name)) throw invalid('name', name)
   const imageName = parseImageName(spec.image ?? DEFAULTS.image)
   const limits = limitsOf(spec, connection, machine.label)
+  const slots = await slotHostConfig(options.slotSecurity, spec, connection)
   const facts = await machine.facts({ signal })
   const gpus = gpuDevices(spec.gpu, facts, connection, machine.label)
   const mounts = await hostDirectories(machine, spec, connection, { signal })
@@ -47,7 +50,7 @@ export async function openContainer(
     pullImage(machine, connection, imageName, { signal, onProgress: request.onProgress }),
     spec.network === false ? 'none' : networkMode(connection, machine.label),
   ])
-  return startContainer(connection, request, { facts, image, limits, gpus, mounts, network }, provider)
+  return startContainer(connection, request, { facts, image, limits, gpus, mounts, network, slots }, options.provider)
 }
 
 /**

@@ -37,6 +37,12 @@ def powers(config):
             # 65534 is nobody's
             uids = {"first": first, "count": min(count, 65534 - first) if first < 65534 else count}
     nested = None
-    if not capabilities & SYS_ADMIN:
+    if reason is None and config.get("slotNamespaces"):
+        import slot_place
+
+        failed = slot_place.why_not()
+        if failed is not None:
+            nested = "a private /tmp and process view could not be made there: " + failed
+    elif not capabilities & SYS_ADMIN:
         nested = "a private /tmp and process view need the right to make namespaces, which the exec daemon does not have there"
     return {"user": reason, "namespace": reason or nested, "uids": uids, "own": bool(own)}

@@ -3,19 +3,20 @@ import { AnyplaceError } from '../../spec/index.ts'
 import { checkName } from '../check-name.ts'
 import type { NodeConfig, SshNodeConfig } from './node-records.ts'
 import { NODE_TYPES, RESERVED_NAMES } from './node-types.ts'
+import { readSeccompProfile } from './slot-security.ts'
 import { sshTargetOf } from './ssh-target-of.ts'
 
+const COMMON = ['type', 'engine', 'workspace', 'slotSeccompProfile', 'slotAppArmorProfile']
+
 const FIELDS: Readonly<Record<NodeConfig['type'], readonly string[]>> = {
-  local: ['type', 'engine', 'workspace'],
+  local: COMMON,
   ssh: [
-    'type',
+    ...COMMON,
     'host',
     'port',
     'username',
     'key',
     'identityFile',
-    'workspace',
-    'engine',
     'jumpHosts',
     'acceptNewHostKey',
     'configFile',
@@ -50,6 +51,7 @@ export async function checkNode(name: string, config: NodeConfig): Promise<void>
   if (config.engine !== undefined && !engines.includes(config.engine)) {
     throw fault('engine', config.engine, 'is no engine', `engines are ${engines.join(', ')}`)
   }
+  await checkSlotSecurity(config)
   if (config.type === 'ssh') return checkSsh(name, config)
   const { workspace } = config
   if (
@@ -58,6 +60,25 @@ export async function checkNode(name: string, config: NodeConfig): Promise<void>
   ) {
     throw fault('workspace', workspace, 'is no absolute path', 'give a directory of this computer')
   }
+}
+
+async function checkSlotSecurity({ engine, slotSeccompProfile, slotAppArmorProfile }: NodeConfig): Promise<void> {
+  if (slotAppArmorProfile !== undefined) {
+    if (typeof slotAppArmorProfile !== 'string' || !/^[\w./:+-]+$/.test(slotAppArmorProfile)) {
+      throw fault('slotAppArmorProfile', slotAppArmorProfile, 'is no name of a profile')
+    }
+    if (slotSeccompProfile === undefined) {
+      const hint = 'give slotSeccompProfile too'
+      throw fault('slotAppArmorProfile', slotAppArmorProfile, 'stands without a seccomp profile', hint)
+    }
+  }
+  if (slotSeccompProfile === undefined) return
+  if (engine !== undefined && engine !== 'docker') {
+    const hint = engine === 'namespace' ? 'its slots have level namespace without one' : 'use the engine docker'
+    throw fault('slotSeccompProfile', slotSeccompProfile, `is for Docker; this node's engine is ${engine}`, hint)
+  }
+  if (typeof slotSeccompProfile !== 'string') throw fault('slotSeccompProfile', slotSeccompProfile, 'is no path')
+  await readSeccompProfile(slotSeccompProfile)
 }
 
 async function checkSsh(name: string, config: SshNodeConfig): Promise<void> {

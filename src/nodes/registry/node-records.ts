@@ -3,8 +3,19 @@ import { suggest } from '../../sandboxes/suggest.ts'
 import type { JsonValue, Store } from '../../store/store.ts'
 import type { EngineName } from './node-types.ts'
 
+/** What every node may say. */
+interface CommonNodeConfig {
+  /**
+   * Docker: a seccomp profile, an absolute path on this computer, for containers that hold slots. It lets slots have level
+   * `namespace`; docs/slots.md shows how to make one and what it costs. @default the engine's own, and level `user`
+   */
+  readonly slotSeccompProfile?: string | undefined
+  /** Beside it, where Docker uses AppArmor: a profile loaded there, or `unconfined`. @default the engine's own, which refuses mount */
+  readonly slotAppArmorProfile?: string | undefined
+}
+
 /** A node on this computer. */
-export interface LocalNodeConfig {
+export interface LocalNodeConfig extends CommonNodeConfig {
   readonly type: 'local'
   /** @default chosen at each open */
   readonly engine?: EngineName | undefined
@@ -13,7 +24,7 @@ export interface LocalNodeConfig {
 }
 
 /** A host behind SSH. */
-export interface SshNodeConfig {
+export interface SshNodeConfig extends CommonNodeConfig {
   readonly type: 'ssh'
   /** A host name, an address, or an alias of the user's ssh config. */
   readonly host: string

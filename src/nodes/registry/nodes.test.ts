@@ -80,6 +80,12 @@ test.each<[field: string, name: string, config: object]>([
   ['connectTimeoutMs', 'a', { ...SSH, connectTimeoutMs: 0 }],
   ['acceptNewHostKey', 'a', { ...SSH, acceptNewHostKey: 'yes' }],
   ['password', 'a', { ...SSH, password: 'x' }],
+  ['slotSeccompProfile', 'a', { type: 'local', slotSeccompProfile: 'relative.json' }],
+  ['slotSeccompProfile', 'a', { ...SSH, slotSeccompProfile: '/dev/null' }],
+  ['slotSeccompProfile', 'a', { ...SSH, slotSeccompProfile: 7 }],
+  ['slotSeccompProfile', 'a', { ...SSH, engine: 'podman', slotSeccompProfile: '/dev/null' }],
+  ['slotAppArmorProfile', 'a', { ...SSH, slotAppArmorProfile: 'unconfined' }],
+  ['slotAppArmorProfile', 'a', { ...SSH, slotSeccompProfile: '/dev/null', slotAppArmorProfile: 'a,b' }],
 ])('refused for its %s: %s %j', async (field, name, config) => {
   await expect(addNode(name, config as NodeConfig, { directory })).rejects.toMatchObject({
     code: 'invalid-argument',

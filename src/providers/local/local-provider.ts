@@ -2,6 +2,7 @@ import { AnyplaceError } from '../../spec/index.ts'
 import type { CallOptions, Engine, Finding, Machine, Provider } from '../../spec/index.ts'
 import { directEngine } from '../../engines/direct/index.ts'
 import { dockerEngine } from '../../engines/docker/docker-engine.ts'
+import type { SlotSecurity } from '../../engines/docker/slot-security.ts'
 import { checkLimits, namespaceEngine } from '../../engines/namespace/index.ts'
 import { attachIn, listIn, removeIn, rethrow, skipUnreachable } from '../../engines/engine-set.ts'
 import type { EngineSet } from '../../engines/engine-set.ts'
@@ -17,13 +18,15 @@ export interface LocalProviderOptions {
   readonly engine?: string | undefined
   /** Replaced in tests. @default docker, podman, namespace, direct */
   readonly engines?: ((machine: Machine) => readonly Engine[]) | undefined
+  /** Docker: for slots of level `namespace`. */
+  readonly slotSecurity?: (() => Promise<SlotSecurity>) | undefined
 }
 
 /** Sandboxes on this computer, by whichever of its engines fits. Does nothing until it is asked to. */
 export function localProvider(options: LocalProviderOptions = {}): Provider {
   const machine = withState(options.machine ?? localMachine(), options.stateDirectory)
-  const engines = (options.engines ?? allEngines)(machine)
-  const { engine: only } = options
+  const { engine: only, slotSecurity } = options
+  const engines = options.engines?.(machine) ?? allEngines(machine, slotSecurity)
   const asked: EngineSet =
     only === undefined
       ? { engines, skip: skipUnreachable }
@@ -44,10 +47,10 @@ export function localProvider(options: LocalProviderOptions = {}): Provider {
   }
 }
 
-function allEngines(machine: Machine): readonly Engine[] {
+function allEngines(machine: Machine, slotSecurity: LocalProviderOptions['slotSecurity']): readonly Engine[] {
   return [
-    dockerEngine(machine, { kind: 'docker' }),
-    dockerEngine(machine, { kind: 'podman' }),
+    dockerEngine(machine, { kind: 'docker', slotSecurity }),
+    dockerEngine(machine, { kind: 'podman', slotSecurity }),
     namespaceEngine(machine),
     directEngine(machine),
   ]

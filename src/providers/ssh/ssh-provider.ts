@@ -3,6 +3,7 @@ import type { CallOptions, Engine, Finding, Host, HostInfo, Machine, Provider } 
 import { chooseEngine } from '../../engines/choose-engine.ts'
 import { directEngine } from '../../engines/direct/index.ts'
 import { dockerEngine } from '../../engines/docker/docker-engine.ts'
+import type { SlotSecurity } from '../../engines/docker/slot-security.ts'
 import { attachIn, listIn, removeIn, rethrow, skipUnreachable } from '../../engines/engine-set.ts'
 import type { EngineSet } from '../../engines/engine-set.ts'
 import { checkLimits, namespaceEngine } from '../../engines/namespace/index.ts'
@@ -19,6 +20,8 @@ import { sweepExpired } from './sweep-expired.ts'
 export interface SshProviderOptions {
   /** Only this engine. @default docker, podman, namespace: the first that works there */
   readonly engine?: 'direct' | 'namespace' | 'docker' | 'podman' | undefined
+  /** Docker: for slots of level `namespace`. */
+  readonly slotSecurity?: (() => Promise<SlotSecurity>) | undefined
 }
 
 const TYPE = 'ssh'
@@ -31,12 +34,12 @@ const TYPE = 'ssh'
  */
 export function sshProvider(target: SshTarget, options: SshProviderOptions = {}): Provider {
   checkTarget(target)
-  const { engine: only } = options
+  const { engine: only, slotSecurity } = options
   const linked = linker(target)
   const machine = remoteMachine(target.name || target.host, linked)
   const usual: readonly Engine[] = [
-    dockerEngine(machine, { kind: 'docker', provider: TYPE }),
-    dockerEngine(machine, { kind: 'podman', provider: TYPE }),
+    dockerEngine(machine, { kind: 'docker', provider: TYPE, slotSecurity }),
+    dockerEngine(machine, { kind: 'podman', provider: TYPE, slotSecurity }),
     namespaceEngine(machine),
     directEngine(machine),
   ]
