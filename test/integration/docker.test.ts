@@ -6,8 +6,6 @@ import { join } from 'node:path'
 import process from 'node:process'
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { SLOT_SECCOMP_PROFILE } from '../support/seccomp-profile.ts'
-import { openDaemonSession } from '../../src/execd/session.ts'
 import { connectEngine } from '../../src/engines/docker/connection.ts'
 import { dockerEngine } from '../../src/engines/docker/docker-engine.ts'
 import { localMachine } from '../../src/providers/local/local-machine.ts'
@@ -320,59 +318,6 @@ function suite(kind: 'docker' | 'podman', engine: Engine): void {
       code: 'unsupported',
       field: 'workspace',
     })
-  })
-
-  test('a seccomp profile for slots: only where there are slots, in force, and told when it is not enough', async () => {
-    const asked: string[] = []
-    const withProfile = (profile: object): Engine =>
-      dockerEngine(machine, {
-        kind,
-        slotSecurity: () => {
-          asked.push(kind)
-          return Promise.resolve({ seccompProfile: JSON.stringify(profile), appArmorProfile: 'unconfined' })
-        },
-      })
-    const image = 'python:3.12-slim'
-    const configOf = async (host: Host): Promise<Record<string, unknown>> => {
-      const { api } = await connectEngine(machine, kind, {})
-      const inspected = await api.json('GET', `/containers/anyplace-${host.name}/json`)
-      return (inspected as { HostConfig: Record<string, unknown> }).HostConfig
-    }
-    const slotsRefused = async (host: Host): Promise<unknown> => {
-      const session = await openDaemonSession(await host.connect())
-      try {
-        return (await session.slots!.info()).refused
-      } finally {
-        await session.close()
-      }
-    }
-    {
-      await using host = await withProfile(SLOT_SECCOMP_PROFILE).open(request({ image }))
-      expect(asked).toEqual([])
-      expect(String((await configOf(host))['SecurityOpt'])).not.toContain('seccomp')
-      expect(await slotsRefused(host)).toMatchObject({ user: undefined, namespace: expect.any(String) })
-    }
-    const opening = withProfile(SLOT_SECCOMP_PROFILE).open(request({ image, slots: 1 }))
-    if (kind === 'podman') {
-      await expect(opening).rejects.toMatchObject({ code: 'unsupported', field: 'slots' })
-      return
-    }
-    {
-      await using host = await opening
-      const config = await configOf(host)
-      expect(config['SecurityOpt']).toEqual([
-        'no-new-privileges',
-        `seccomp=${JSON.stringify(SLOT_SECCOMP_PROFILE)}`,
-        'apparmor=unconfined',
-      ])
-      expect(config['MaskedPaths']).toEqual([])
-      expect(await slotsRefused(host)).toEqual({ user: undefined, namespace: undefined })
-    }
-    const { defaultAction, syscalls } = SLOT_SECCOMP_PROFILE
-    const strict = { defaultAction, syscalls: [...syscalls, { names: ['mount'], action: 'SCMP_ACT_ERRNO' }] }
-    await using host = await withProfile(strict).open(request({ image, slots: 1 }))
-    const why = 'a private /tmp and process view could not be made there: /: Operation not permitted'
-    expect(await slotsRefused(host)).toEqual({ user: undefined, namespace: why })
   })
 
   test('the other engine’s socket is not silently taken', async () => {
