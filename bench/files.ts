@@ -6,7 +6,7 @@ import { Readable } from 'node:stream'
 import { open } from '../src/index.ts'
 import { packTree, unpackTree } from '../src/kit/tar.ts'
 import { connectDockerode, IMAGE, runHost } from './baselines.ts'
-import { machine, quantile, round, timed } from './measure.ts'
+import { inTurn, machine, quantile, round, timed } from './measure.ts'
 import type { Report, Row } from './measure.ts'
 
 const SMALL = { count: 2000, bytes: 4096 }
@@ -31,7 +31,6 @@ async function measure(directory: string): Promise<Report> {
   await using box = await open({ on: 'local/docker', image: IMAGE })
   const container = `anyplace-${box.name}`
   const engine = (await connectDockerode()).getContainer(container)
-  await box.run(['mkdir', '-p', '/tmp/cp', '/tmp/api'], { check: true })
   const rates = new Map<string, number[]>()
   let turn = 0
   for (; turn < TURNS; turn++) {
@@ -46,19 +45,18 @@ async function measure(directory: string): Promise<Report> {
         rates.set(key, [...(rates.get(key) ?? []), bytes / 1e6 / (ms / 1000)])
       }
       const back = (name: string): string => join(directory, `back-${what}-${name}-${turn}`)
-      // What comes first meets memory that the kernel has just given back, so the order changes with the turn.
-      const inTurn = async (works: readonly (() => Promise<void>)[]): Promise<void> => {
-        for (const index of works.keys()) await works[(index + turn) % works.length]?.()
-      }
-      await inTurn([
+      await box.run(['mkdir', '-p', '/tmp/cp', `/tmp/api/${what}-${turn}`], { check: true })
+      await inTurn(turn, [
         () => note('up: anyplace', () => box.files.upload(source, `/tmp/ours/${what}-${turn}`)),
         () => note('up: docker cp', () => runHost(['docker', 'cp', source, `${container}:/tmp/cp/${what}-${turn}`])),
         () =>
           note('up: putArchive', () =>
-            engine.putArchive(Readable.from(packTree(source, {}).chunks, { objectMode: false }), { path: '/tmp/api' }),
+            engine.putArchive(Readable.from(packTree(source, {}).chunks, { objectMode: false }), {
+              path: `/tmp/api/${what}-${turn}`,
+            }),
           ),
       ])
-      await inTurn([
+      await inTurn(turn, [
         () => note('down: anyplace', () => box.files.download(`/tmp/ours/${what}-${turn}`, back('ours'))),
         () =>
           note('down: docker cp', () => runHost(['docker', 'cp', `${container}:/tmp/cp/${what}-${turn}`, back('cp')])),
@@ -75,8 +73,6 @@ async function measure(directory: string): Promise<Report> {
       if (!(await readFile(join(back('ours'), sample))).equals(await readFile(join(source, sample)))) {
         throw new Error('a file came back changed')
       }
-      for (const name of ['ours', 'cp', 'api']) await rm(back(name), { recursive: true, force: true })
-      await box.run(['sh', '-c', `rm -rf /tmp/ours/* /tmp/cp/* /tmp/api/*`])
     }
   }
   const rate = (key: string): number => quantile(rates.get(key) ?? [], 0.5)

@@ -7,7 +7,7 @@ import { closeHostLinks, sshProvider } from '../src/providers/ssh/index.ts'
 import { openSandbox } from '../src/sandboxes/open-sandbox.ts'
 import type { Sandbox } from '../src/sandboxes/sandbox.ts'
 import { runHost } from './baselines.ts'
-import { latencies, latencyRow, machine, quantile, round, throughput, timed } from './measure.ts'
+import { inTurn, latencies, latencyRow, machine, quantile, round, throughput, timed } from './measure.ts'
 import type { Contender, Report, Row } from './measure.ts'
 import { openSshLab } from './ssh/lab.ts'
 import type { SshLab } from './ssh/lab.ts'
@@ -18,8 +18,8 @@ const SHELL_COMMAND = "sh -c 'true'"
 const SMALL = { count: 2000, bytes: 4096 }
 const BIG_BYTES = 100e6
 const SYNC_FILES = 10_000
-const TURNS = 5
-const SYNC_TURNS = 3
+const TURNS = 9
+const SYNC_TURNS = 5
 
 /** A host behind SSH (the lab's, on loopback): commands, transfers, a repeated sync and the probe, against what people use. */
 export async function benchSsh(): Promise<Report> {
@@ -120,28 +120,29 @@ async function benchTransfers(lab: SshLab, box: Sandbox, directory: string): Pro
     ] as const) {
       const source = join(directory, what)
       const target = (name: string): string => join(lab.remote, `${what}-${name}-${turn}`)
-      const measured = async (name: string, work: (to: string) => Promise<unknown>, check = true): Promise<void> => {
+      const measured = async (name: string, work: (to: string) => Promise<unknown>): Promise<void> => {
         const to = target(name)
         const { ms } = await timed(() => work(to))
         rates.set(`${what} up: ${name}`, [...(rates.get(`${what} up: ${name}`) ?? []), bytes / 1e6 / (ms / 1000)])
-        if (check && !(await readFile(join(to, sample))).equals(await readFile(join(source, sample)))) {
+        if (!(await readFile(join(to, sample))).equals(await readFile(join(source, sample)))) {
           throw new Error(`${name}: a file arrived changed`)
         }
-        if (name !== 'anyplace') await rm(to, { recursive: true, force: true })
       }
       await mkdir(lab.remote, { recursive: true })
-      await measured('anyplace', (to) => box.sync.up(source, to))
-      await measured('rsync', (to) => runHost(['rsync', '-a', '-e', transport, `${source}/`, `box:${to}`]))
-      await measured('scp', (to) => runHost(['scp', '-q', '-r', ...lab.pooled, source, `box:${to}`]))
-      await measured('sftp', async (to) => {
-        const batch = join(directory, 'batch')
-        await writeFile(batch, `mkdir ${to}\nput -r ${source}/. ${to}\n`)
-        await runHost(['sftp', '-q', ...lab.pooled, '-b', batch, 'box'])
-      })
-      const { ms } = await timed(() => box.files.download(target('anyplace'), join(directory, 'back')))
+      await inTurn(turn, [
+        () => measured('anyplace', (to) => box.sync.up(source, to)),
+        () => measured('rsync', (to) => runHost(['rsync', '-a', '-e', transport, `${source}/`, `box:${to}`])),
+        () => measured('scp', (to) => runHost(['scp', '-q', '-r', ...lab.pooled, source, `box:${to}`])),
+        () =>
+          measured('sftp', async (to) => {
+            const batch = join(directory, 'batch')
+            await writeFile(batch, `mkdir ${to}\nput -r ${source}/. ${to}\n`)
+            await runHost(['sftp', '-q', ...lab.pooled, '-b', batch, 'box'])
+          }),
+      ])
+      const back = join(directory, `back-${what}-${turn}`)
+      const { ms } = await timed(() => box.files.download(target('anyplace'), back))
       rates.set(`${what} down: anyplace`, [...(rates.get(`${what} down: anyplace`) ?? []), bytes / 1e6 / (ms / 1000)])
-      await rm(join(directory, 'back'), { recursive: true, force: true })
-      await rm(lab.remote, { recursive: true, force: true })
     }
   }
   const rate = (key: string): number => quantile(rates.get(key) ?? [], 0.5)
@@ -180,7 +181,6 @@ async function benchSync(lab: SshLab, box: Sandbox, directory: string): Promise<
     const rsync = ['rsync', '-a', '-e', transport, `${source}/`, `box:${target}-rsync`]
     await note('sync of 10,000 files, first: rsync', () => runHost(rsync))
     await note('sync of 10,000 files, second: rsync', () => runHost(rsync))
-    await rm(lab.remote, { recursive: true, force: true })
   }
   const p50 = (name: string): number => quantile(samples.get(`sync of 10,000 files, ${name}`) ?? [], 0.5)
   return {
