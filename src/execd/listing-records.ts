@@ -3,10 +3,18 @@ import { protocolError } from './frames.ts'
 import { checkFileInfo } from './wire-checks.ts'
 import { parseWireJson } from './wire-json.ts'
 
+const SHORT_PATH = 4096
 /** One entry's line; a path has at most some KiB. */
 const MAX_LINE_BYTES = 512 * 1024
 const LINE_FEED = 0x0a
-const TYPES: Readonly<Record<string, string>> = { f: 'file', d: 'directory', l: 'symlink', o: 'other' }
+/** Some MiB of memory at most, whatever is in it, and most of a listing comes in such pieces. */
+const UNSCANNED_BYTES = 320 * 1024
+const TYPES: ReadonlyMap<unknown, FileInfo['type']> = new Map([
+  ['f', 'file'],
+  ['d', 'directory'],
+  ['l', 'symlink'],
+  ['o', 'other'],
+])
 
 /** Reads a listing as it comes, lines of JSON (protocol.ts). Nothing in it is believed before a check. */
 export class ListingRecords {
@@ -42,6 +50,13 @@ export class ListingRecords {
     if (this.#restLength > 0) throw protocolError(`${this.#what} ends in the middle of an entry.`)
   }
 
+  /** A link, or why it is no entry. */
+  #checked([path, letter, size, mode, mtimeMs, uid, gid, target]: readonly unknown[]): FileInfo {
+    const type = TYPES.get(letter) ?? letter
+    const fields = { path, type, size, mode, mtimeMs, uid, gid, ...(target === undefined ? {} : { target }) }
+    return fileInfo(checkFileInfo(fields, `${this.#what}[]`))
+  }
+
   #parse(lines: Uint8Array): void {
     const list = Buffer.allocUnsafe(lines.byteLength + 2)
     list[0] = 0x5b
@@ -49,17 +64,37 @@ export class ListingRecords {
     list[list.byteLength - 1] = 0x5d
     // A line feed cannot stand inside a JSON text, so each one is between two entries.
     for (let at = list.indexOf(LINE_FEED); at >= 0; at = list.indexOf(LINE_FEED, at + 1)) list[at] = 0x2c
-    for (const record of parseWireJson(list, this.#what) as readonly unknown[]) {
+    for (const record of parseWireJson(list, this.#what, UNSCANNED_BYTES) as readonly unknown[]) {
       if (this.entries.length >= this.#maxEntries) {
         throw protocolError(`${this.#what} has more than the ${this.#maxEntries} entries asked for.`)
       }
       if (!Array.isArray(record)) throw protocolError(`${this.#what} holds something that is no entry.`)
-      const [path, type, size, mode, mtimeMs, uid, gid, target] = record as readonly unknown[]
-      const named = typeof type === 'string' && Object.hasOwn(TYPES, type) ? TYPES[type] : type
-      const fields = { path, type: named, size, mode, mtimeMs, uid, gid, ...(target === undefined ? {} : { target }) }
-      this.entries.push(fileInfo(checkFileInfo(fields, `${this.#what}[]`)))
+      this.entries.push(checkedEntry(record as readonly unknown[]) ?? this.#checked(record as readonly unknown[]))
     }
   }
+}
+
+/** Undefined for anything that the full check may have something to say about. */
+function checkedEntry(record: readonly unknown[]): FileInfo | undefined {
+  const [path, letter, sizeBytes, mode, mtimeMs, uid, gid] = record
+  const type = TYPES.get(letter)
+  return record.length === 7 &&
+    typeof path === 'string' &&
+    path.length <= SHORT_PATH &&
+    type !== undefined &&
+    isCount(sizeBytes) &&
+    isCount(mode) &&
+    mode <= 0o7777 &&
+    typeof mtimeMs === 'number' &&
+    Math.abs(mtimeMs) <= 8.64e15 &&
+    isCount(uid) &&
+    isCount(gid)
+    ? { path, type, sizeBytes, mode, modifiedAt: new Date(mtimeMs), uid, gid }
+    : undefined
+}
+
+function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0
 }
 
 /** An entry as users see it. */

@@ -14,10 +14,11 @@ const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
  * JSON of a control payload. A message is measured before it is parsed, since a parser turns 8 MiB of brackets into
  * hundreds of MiB.
  *
+ * @param scanAboveBytes below this a payload is parsed as it is
  * @throws AnyplaceError `protocol-error`
  */
-export function parseWireJson(payload: Uint8Array, what: string): unknown {
-  if (payload.byteLength > SCAN_ABOVE_BYTES) measure(payload, what)
+export function parseWireJson(payload: Uint8Array, what: string, scanAboveBytes = SCAN_ABOVE_BYTES): unknown {
+  if (payload.byteLength > scanAboveBytes) measure(payload, what)
   let text: string
   try {
     text = decoder.decode(payload)

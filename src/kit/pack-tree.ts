@@ -39,6 +39,8 @@ export interface PackResult extends TreeResult {
 const CHUNK_BYTES = 256 * 1024
 const MAX_FREE_CHUNKS = 8
 const SMALL_FILE_BYTES = 64 * 1024
+/** Of a file's header and padding, and the byte that shows whether it grew. */
+const MOST_OVERHEAD_BYTES = 2 * TAR_BLOCK_BYTES
 // O_NONBLOCK, so that a pipe that took a file's place cannot hold us up.
 const READ_FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
 
@@ -81,7 +83,7 @@ export function packTree(
 }
 
 class TreePacker {
-  result: PackResult = { files: 0, bytes: 0, isDirectory: false }
+  readonly result = { files: 0, bytes: 0, isDirectory: false }
   readonly #options: PackOptions
   readonly #excluded: ReadonlySet<string>
   readonly #parents = new Set<string>()
@@ -106,10 +108,15 @@ class TreePacker {
     const root = resolve(localPath)
     const stats = statSync(systemPath(root))
     if (stats.isDirectory()) {
-      this.result = { ...this.result, isDirectory: true }
+      this.result.isDirectory = true
       const { only } = this.#options
       if (only === undefined) yield* this.#directory(root, '')
-      else for (const path of only) yield* this.#one(root, innerPath(path, 'only'))
+      else {
+        for (const path of only) {
+          const relative = innerPath(path, 'only')
+          if (!this.#smallFile(root, relative)) yield* this.#one(root, relative)
+        }
+      }
     } else if (stats.isFile()) {
       yield* this.#file(root, basename(root), constants.O_RDONLY | constants.O_NONBLOCK)
     } else {
@@ -134,6 +141,47 @@ class TreePacker {
     if (!this.#liesInTree(root, relative)) return
     const stats = lstatSync(systemPath(full), { throwIfNoEntry: false })
     if (stats !== undefined) yield* this.#entry(full, relative, stats, false)
+  }
+
+  /**
+   * Most files are small and fit what is left of the chunk: those are packed here, with a call less to the system and without
+   * a generator. False for all others, of which nothing is packed then.
+   */
+  #smallFile(root: string, relative: string): boolean {
+    throwIfAborted(this.#options.signal)
+    if (!this.#liesInTree(root, relative)) return false
+    const full = `${root}/${relative}`
+    const stats = lstatSync(systemPath(full), { throwIfNoEntry: false })
+    const room = this.#chunk.byteLength - this.#fill
+    if (stats?.isFile() !== true || stats.size > SMALL_FILE_BYTES || room < stats.size + MOST_OVERHEAD_BYTES)
+      return false
+    const head = header('0', relative, '', stats.size, stats, true)
+    if (head.byteLength > TAR_BLOCK_BYTES) return false
+    let descriptor: number
+    try {
+      descriptor = openSync(systemPath(full), READ_FLAGS)
+    } catch {
+      return false // gone or replaced, which is told where such things are told
+    }
+    try {
+      this.#chunk.set(head, this.#fill)
+      this.#content(full, descriptor, this.#fill + TAR_BLOCK_BYTES, stats.size)
+    } catch (error) {
+      throw fileError(error, 'pack', full)
+    } finally {
+      closeSync(descriptor)
+    }
+    return true
+  }
+
+  /** Reads a whole file, which must have this size, to this place of the chunk. */
+  #content(path: string, descriptor: number, at: number, sizeBytes: number): void {
+    // One byte more than promised, to see whether it grew.
+    if (readSync(descriptor, this.#chunk, at, sizeBytes + 1, null) !== sizeBytes) throw changed(path, sizeBytes)
+    const end = at + sizeBytes + paddingAfter(sizeBytes)
+    this.#chunk.fill(0, at + sizeBytes, end)
+    this.#fill = end
+    this.#moved(1, sizeBytes)
   }
 
   /** A link on the way would lead out of the tree. */
@@ -186,14 +234,8 @@ class TreePacker {
         bigFile = stats
       } else {
         yield* this.#append(header('0', name, '', stats.size, stats, this.#options.only !== undefined))
-        // One byte more than promised, to see whether it grew.
         if (this.#chunk.byteLength - this.#fill < stats.size + TAR_BLOCK_BYTES) yield this.#flush()
-        const read = readSync(descriptor, this.#chunk, this.#fill, stats.size + 1, null)
-        if (read !== stats.size) throw changed(path, stats.size)
-        const padding = paddingAfter(stats.size)
-        this.#chunk.fill(0, this.#fill + read, this.#fill + read + padding)
-        this.#fill += read + padding
-        this.#moved(1, read)
+        this.#content(path, descriptor, this.#fill, stats.size)
       }
     } finally {
       closeSync(descriptor)
@@ -245,7 +287,8 @@ class TreePacker {
   }
 
   #moved(files: number, bytes: number): void {
-    this.result = { ...this.result, files: this.result.files + files, bytes: this.result.bytes + bytes }
+    this.result.files += files
+    this.result.bytes += bytes
     this.#options.onProgress?.({ files: this.result.files, bytes: this.result.bytes })
   }
 }

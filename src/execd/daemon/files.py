@@ -119,68 +119,68 @@ def do_stat(job, _source, _target):
     return info(wire.to_bytes(job["shown"], "path"), stat, target)
 
 
-def do_list(job, _source, target):
-    root = job["path"]
-    if target >= 0:
-        return list_to(target, root, job["recursive"], job["maxEntries"])
-    found = []
-    unreadable = []
-    for entry, name in walk(root, job["recursive"], unreadable):
-        found.append((name, entry.path))
-    found.sort()
-    entries = []
-    for name, path in found[: job["maxEntries"]]:
-        try:
-            stat = os.lstat(path)
-            link = os.readlink(path) if modes.S_ISLNK(stat.st_mode) else None
-        except FileNotFoundError:
-            continue
-        entries.append(info(name, stat, link))
-    return {"entries": entries, "total": len(found), "unreadable": unreadable}
-
-
-def walk(root, recursive, unreadable):
-    todo = [(root, b"")]
-    while todo:
-        directory, prefix = todo.pop()
-        try:
-            entries = list(os.scandir(directory))
-        except PermissionError:
-            if not prefix:
-                raise
-            if len(unreadable) < 100:
-                unreadable.append(wire.to_text(prefix[:-1]))
-            continue
-        for entry in entries:
-            name = prefix + entry.name
-            yield entry, name
-            if recursive and entry.is_dir(follow_symlinks=False):
-                todo.append((entry.path, name + b"/"))
-
-
 KINDS = {modes.S_IFREG: "f", modes.S_IFDIR: "d", modes.S_IFLNK: "l"}
 
 
-def list_to(target, root, recursive, most):
-    """One JSON array a line: path, type, size, mode, milliseconds, uid, gid and a link's target. Far shorter than objects."""
-    unreadable = []
-    found = []
-    for entry, name in walk(root, recursive, unreadable):
-        try:
-            stat = entry.stat(follow_symlinks=False)
-            mode = stat.st_mode
-            kind = KINDS.get(modes.S_IFMT(mode), "o")
-            more = ',"%s",%d,%d,%r,%d,%d' % (kind, stat.st_size, mode & 0o7777, stat.st_mtime_ns / 1e6, stat.st_uid, stat.st_gid)
-            if kind == "l":
-                more += "," + wire.dumps(wire.to_text(os.readlink(entry.path))).decode()
-        except FileNotFoundError:
+def do_list(job, _source, target):
+    """One JSON array a line: path, type, size, mode, milliseconds, uid, gid and a link's target. Sorted, and sent as it is found."""
+    most, total = job["maxEntries"], 0
+    unreadable, lines = [], []
+    for name, more in walk(job["path"], job["recursive"], unreadable):
+        total += 1
+        if total > most:
             continue
-        found.append((name, more))
+        lines.append(b"[" + wire.dumps(wire.to_text(name)) + more + b"]\n")
+        if len(lines) == 500:
+            tar.write_all(target, b"".join(lines))
+            lines = []
+    tar.write_all(target, b"".join(lines))
+    return {"total": total, "unreadable": unreadable}
+
+
+def walk(root, recursive, unreadable):
+    """Every name below the root, in the order of the whole paths' bytes, and what is to be told of it."""
+    todo = [iter(listed(root, b"", recursive, unreadable))]
+    while todo:
+        for key, path, more in todo[-1]:
+            if path is None:
+                yield key, more
+            else:
+                todo.append(iter(listed(path, key, recursive, unreadable)))
+                break
+        else:
+            todo.pop()
+
+
+def listed(directory, prefix, recursive, unreadable):
+    """What is in one directory, as (name, None, text), and each directory there a second time, as (name/, path, b"")."""
+    found = []
+    try:
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                name = prefix + entry.name
+                try:
+                    stat = entry.stat(follow_symlinks=False)
+                    mode = stat.st_mode
+                    kind = KINDS.get(modes.S_IFMT(mode), "o")
+                    more = b',"%s",%d,%d,%r,%d,%d' % (kind.encode(), stat.st_size, mode & 0o7777, stat.st_mtime_ns / 1e6, stat.st_uid, stat.st_gid)
+                    if kind == "l":
+                        more += b"," + wire.dumps(wire.to_text(os.readlink(entry.path)))
+                except FileNotFoundError:
+                    continue
+                found.append((name, None, more))
+                if recursive and kind == "d":
+                    found.append((name + b"/", entry.path, b""))
+    except PermissionError:
+        if not prefix:
+            raise
+        if len(unreadable) < 100:
+            unreadable.append(wire.to_text(prefix[:-1]))
+    except FileNotFoundError:  # removed meanwhile
+        if not prefix:
+            raise
     found.sort()
-    for at in range(0, min(len(found), most), 500):
-        lines = [b"[" + wire.dumps(wire.to_text(name)) + more.encode() + b"]\n" for name, more in found[at : min(at + 500, most)]]
-        tar.write_all(target, b"".join(lines))
-    return {"total": len(found), "unreadable": unreadable}
+    return found
 
 
 def do_read(job, _source, target):

@@ -11,7 +11,7 @@ import { SnapshotBuilder } from './tree-entry.ts'
 import type { TreeEntry, TreeSnapshot } from './tree-entry.ts'
 
 /** Directories walked before others get a turn. */
-const TURN = 64
+const TURN = 8
 
 /**
  * A local tree as it is now. Links are not followed, but the named path itself may be one.
@@ -28,14 +28,16 @@ export async function localTree(
   const builder = new SnapshotBuilder(filter)
   try {
     if (!statSync(systemPath(root)).isDirectory()) throw notDirectory(path)
+    // What others have asked for before leaves first.
+    await setImmediate()
     const todo = ['']
     for (let count = 1, prefix = todo.pop(); prefix !== undefined; count++, prefix = todo.pop()) {
       if (count % TURN === 0) {
         throwIfAborted(signal)
         await setImmediate()
       }
-      for (const name of readdirSync(systemPath(`${root}/${prefix}`), 'buffer')) {
-        const entry = entryOf(root, prefix + bytesToText(name))
+      for (const name of namesIn(`${root}/${prefix}`)) {
+        const entry = entryOf(root, prefix + name)
         if (entry !== undefined && builder.add(entry) && entry.type === 'directory') todo.push(`${entry.path}/`)
       }
     }
@@ -43,6 +45,13 @@ export async function localTree(
     throw fileError(error, 'read', path)
   }
   return builder
+}
+
+/** As bytes only where a name needs it, which takes longer. */
+function namesIn(directory: string): readonly string[] {
+  const path = systemPath(directory)
+  const names = readdirSync(path)
+  return names.some((name) => name.includes('\uFFFD')) ? readdirSync(path, 'buffer').map(bytesToText) : names
 }
 
 /** Undefined for what has vanished and for sockets, pipes and devices, which are in no copy. */

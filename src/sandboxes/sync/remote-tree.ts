@@ -5,6 +5,8 @@ import { SnapshotBuilder } from './tree-entry.ts'
 import type { TreeSnapshot } from './tree-entry.ts'
 
 const MAX_ENTRIES = 2_000_000
+/** A part of the path that is empty, `.` or `..`. */
+const LEADS_OUT = /(?:^|\/)\.{0,2}(?:\/|$)/
 
 /**
  * A tree of the sandbox as it is now; undefined when it is not there. The sandbox is not trusted: a path that would lead
@@ -74,8 +76,7 @@ function take(builder: SnapshotBuilder, info: FileInfo): boolean {
 }
 
 function assertInside(path: string): void {
-  const parts = path.split('/')
-  if (path.includes('\0') || parts.some((part) => part === '' || part === '.' || part === '..')) {
+  if (path.includes('\0') || LEADS_OUT.test(path)) {
     throw new AnyplaceError(
       'protocol-error',
       `The sandbox lists the path ${JSON.stringify(path.slice(0, 200))}, which is in no tree.`,

@@ -28,8 +28,9 @@ export function planSync(source: TreeSnapshot, target: TreeSnapshot | undefined,
   /** Directories of the target that go before the rest comes, so all below them is new. */
   const cleared = new Set<string>()
   for (const entry of source.entries.values()) {
-    const existing = cleared.has(parentOf(entry.path)) ? undefined : target?.entries.get(entry.path)
-    if (cleared.has(parentOf(entry.path)) && entry.type === 'directory') cleared.add(entry.path)
+    const isCleared = cleared.size > 0 && cleared.has(parentOf(entry.path))
+    const existing = isCleared ? undefined : target?.entries.get(entry.path)
+    if (isCleared && entry.type === 'directory') cleared.add(entry.path)
     if (existing !== undefined && isSame(entry, existing)) {
       if (entry.type !== 'directory') unchanged++
       continue

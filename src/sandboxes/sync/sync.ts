@@ -51,9 +51,10 @@ export class Sync {
     const filters = checkedFilters(options)
     throwIfAborted(signal)
     comparing(options)
-    const [source, target] = await both(
-      localTree(localPath, filters(), signal),
+    // The sandbox is asked first: it looks while we do.
+    const [target, source] = await both(
       remoteTree(this.#files, remotePath, filters(), signal),
+      localTree(localPath, filters(), signal),
     )
     return run(planSync(source, target, options.delete ?? false), options, {
       prepare: () => this.#files.makeDirectory(remotePath, { signal }),

@@ -25,6 +25,11 @@ const LEFTOVER = /(^|\/)\.anyplace-[a-z0-9]+(-\d+)?$/
 /** And a directory where rsync's files arrive. */
 const STAGING = /(^|\/)\.anyplace-[a-z0-9]{12,}$/
 
+function isOurs({ path, type }: TreeEntry): boolean {
+  if (!path.includes('.anyplace-')) return false
+  return (type === 'file' && LEFTOVER.test(path)) || (type === 'directory' && STAGING.test(path))
+}
+
 /** Collects the entries that the filter takes. Parents must come before what is in them. */
 export class SnapshotBuilder implements TreeSnapshot {
   readonly entries = new Map<string, TreeEntry>()
@@ -38,10 +43,7 @@ export class SnapshotBuilder implements TreeSnapshot {
 
   /** Adds an entry whose parents were not left out. True when what is in it is wanted too. */
   add(entry: TreeEntry): boolean {
-    const decision =
-      (entry.type === 'file' && LEFTOVER.test(entry.path)) || (entry.type === 'directory' && STAGING.test(entry.path))
-        ? 'leave-out'
-        : this.#filter.decide(entry.path, entry.type === 'directory')
+    const decision = isOurs(entry) ? 'leave-out' : this.#filter.decide(entry.path, entry.type === 'directory')
     if (decision === 'take') {
       this.#take(entry)
       return true
@@ -60,8 +62,13 @@ export class SnapshotBuilder implements TreeSnapshot {
     }
   }
 
-  /** A directory that was passed through matters once something in it is taken. */
   #take(entry: TreeEntry): void {
+    if (this.#passed.size > 0) this.#takeParents(entry)
+    this.entries.set(entry.path, entry)
+  }
+
+  /** A directory that was passed through matters once something in it is taken. */
+  #takeParents(entry: TreeEntry): void {
     const missing: TreeEntry[] = []
     for (let slash = entry.path.lastIndexOf('/'); slash > 0; slash = entry.path.lastIndexOf('/', slash - 1)) {
       const parent = this.#passed.get(entry.path.slice(0, slash))
@@ -69,6 +76,5 @@ export class SnapshotBuilder implements TreeSnapshot {
       missing.push(parent)
     }
     for (const parent of missing.reverse()) this.entries.set(parent.path, parent)
-    this.entries.set(entry.path, entry)
   }
 }
