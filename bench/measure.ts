@@ -50,11 +50,11 @@ export interface Contender {
 
 /**
  * Times the contenders in turns (A B C A B C …), so that a drift of a shared machine meets them all alike.
- * Each is warmed up first.
+ * Each is warmed up first by two turns of its own, since what lives in this process runs slower until it is compiled.
  */
 export async function latencies(contenders: readonly Contender[], turns: number): Promise<Map<string, number[]>> {
   const samples = new Map<string, number[]>(contenders.map(({ name }) => [name, []]))
-  for (const { once } of contenders) for (let i = 0; i < 3; i++) await once()
+  for (const { once, perTurn } of contenders) for (let i = 0; i < 2 * perTurn; i++) await once()
   for (let turn = 0; turn < turns; turn++) {
     for (const { name, once, perTurn } of contenders) {
       for (let i = 0; i < perTurn; i++) {
