@@ -69,8 +69,8 @@ export async function latencies(contenders: readonly Contender[], turns: number)
 
 /**
  * Runs the works in an order that changes with the turn: what comes first may meet memory that the kernel has just given back.
- * None of them may remove files: ext4 takes no inode again within 5 s of its removal, and looks at each of those for every file it
- * makes (`recently_deleted` in fs/ext4/ialloc.c), so 2,000 files after a removal take a second and not 60 ms.
+ * None of them may remove files: ext4 without a journal takes no inode again within minutes of its removal, and looks at each of
+ * those for every file it makes (`recently_deleted` in fs/ext4/ialloc.c): 2,000 files then take up to 2 s and not 60 ms.
  */
 export async function inTurn(turn: number, works: readonly (() => Promise<void>)[]): Promise<void> {
   for (const index of works.keys()) await works[(index + turn) % works.length]?.()
