@@ -12,6 +12,8 @@ const LIFETIME_MS = 60_000
 
 const targets = await chaosTargets()
 const clients: OtherClient[] = []
+/** Sandboxes that nobody asks for any more, per engine. */
+const forgotten = new Map<(typeof targets)[number], { readonly ids: readonly string[]; readonly endsAtMs: number }>()
 afterAll(async () => {
   await Promise.all(clients.map((client) => client.kill()))
 })
@@ -20,7 +22,8 @@ test('there is an engine to break', () => {
   expect(targets.length).toBeGreaterThan(0)
 })
 
-for (const { name, on, otherClient, leftovers, spec } of targets) {
+for (const target of targets) {
+  const { name, on, otherClient, leftovers, spec } = target
   test(`kill -9 of a client in the middle of ${COUNT} sandboxes on ${name}`, { timeout: 240_000 }, async () => {
     const client = startOtherClient(otherClient, {
       open: { ...spec, on, timeoutMs: LIFETIME_MS },
@@ -57,15 +60,7 @@ for (const { name, on, otherClient, leftovers, spec } of targets) {
       }),
     )
 
-    // nobody asks for anything any more: the lifetimes alone must clean up
-    const ids = detached.map(({ sandboxId }) => sandboxId)
-    let left: readonly string[] = ['not looked yet']
-    for (const end = Date.now() + LIFETIME_MS + 30_000; left.length > 0 && Date.now() < end;) {
-      await new Promise((resolve) => setTimeout(resolve, 1000))
-      left = await leftovers(...ids)
-    }
-    expect(left).toEqual([])
-    for await (const info of list({ on })) expect(ids).not.toContain(info.id)
+    forgotten.set(target, { ids: detached.map(({ sandboxId }) => sandboxId), endsAtMs: Date.now() + LIFETIME_MS })
   })
 
   test(
@@ -93,3 +88,17 @@ for (const { name, on, otherClient, leftovers, spec } of targets) {
     },
   )
 }
+
+// Last, so that the lifetimes of all engines' sandboxes pass together.
+test('the sandboxes that nobody asked for any more are gone with their lifetimes', { timeout: 120_000 }, async () => {
+  expect(forgotten.size).toBe(targets.length)
+  for (const [{ name, on, leftovers }, { ids, endsAtMs }] of forgotten) {
+    let left: readonly string[] = ['not looked yet']
+    while (left.length > 0 && Date.now() < endsAtMs + 30_000) {
+      left = await leftovers(...ids)
+      if (left.length > 0) await new Promise((resolve) => setTimeout(resolve, 1000))
+    }
+    expect({ name, left }).toEqual({ name, left: [] })
+    for await (const info of list({ on })) expect(ids).not.toContain(info.id)
+  }
+})
