@@ -82,7 +82,7 @@ async function benchCommands(lab: SshLab, box: Sandbox): Promise<Part> {
     const samples = await latencies(contenders, 5)
     const rows: Row[] = [...samples].map(([name, values]) => latencyRow(`command: ${name}`, values))
     const rates = new Map<string, number>()
-    for (const { name, once, perTurn } of contenders) {
+    for (const { name, once } of contenders) {
       const rate = await throughput(
         once,
         8,
