@@ -29,7 +29,8 @@ const FLAGS: Readonly<Record<string, string>> = {
   gc: '-n --dry-run --on NODE --json',
   'nodes add':
     '--host HOST --port PORT --user USER -k --key KEY -i --identity FILE -J --jump HOST* --workspace DIR --engine ENGINE ' +
-    '--accept-new-host-key --ssh-config FILE --connect-timeout DURATION --idle-close DURATION --default --json',
+    '--accept-new-host-key --ssh-config FILE --connect-timeout DURATION --idle-close DURATION ' +
+    '--slot-seccomp FILE --slot-apparmor NAME --default --json',
   'nodes list': '-q --quiet --json',
   'nodes show': '--json',
   'nodes test': '--json',
