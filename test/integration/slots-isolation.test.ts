@@ -125,6 +125,24 @@ for root in os.listdir("/proc"):
     await job.kill()
   })
 
+  test('a slot cannot fill the memory that all share, nor take it from its neighbour', async () => {
+    const [greedy, neighbour] = await Promise.all([create(), create()])
+    const fill = `total = 0
+try:
+    with open("/dev/shm/fill", "wb", buffering=0) as file:
+        while total < 1024:
+            file.write(bytes(1 << 20))
+            total += 1
+except OSError as error:
+    print(error.errno, total)`
+    const { stdout } = await python(greedy, fill)
+    if (place.isolation === 'user') return expect(stdout).toBe('13 0\n')
+    expect(stdout).toBe('28 256\n')
+    expect((await sh(neighbour, 'echo fine > /dev/shm/mine && cat /dev/shm/mine')).stdout).toBe('fine\n')
+    expect((await place.slots.reset(greedy.name)).isClean).toBe(true)
+    expect((await sh(greedy, 'ls -A /dev/shm; echo fine > /dev/shm/mine && cat /dev/shm/mine')).stdout).toBe('fine\n')
+  })
+
   test('a slot gets no privilege by namespaces of its own', async () => {
     const slot = await create()
     const all = [0x1000_0000, 0x2000_0000, 0x2_0000, 0x4000_0000, 0x800_0000, 0x400_0000, 0x200_0000]
