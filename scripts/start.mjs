@@ -14,7 +14,7 @@ const EXAMPLE = 'examples/seattle-weather/run.ts'
 process.chdir(dirname(dirname(fileURLToPath(import.meta.url))))
 console.log('Anyplace: preparing this machine, then running the example in examples/seattle-weather')
 
-const problem = prepare()
+const problem = prepare(['python3'])
 if (problem !== undefined) {
   console.error(`\n${problem}`)
   process.exit(1)

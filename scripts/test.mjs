@@ -39,7 +39,8 @@ const work = mkdtempSync(join(tmpdir(), 'anyplace-test-run-'))
 process.on('exit', () => rmSync(work, { recursive: true, force: true }))
 process.env.ANYPLACE_PLAN_DIRECTORY = join(work, 'plans')
 
-const problem = prepare()
+// ssh and busybox are what tests start; the rest of Anyplace asks for them where it needs them.
+const problem = prepare(['python3', 'openssh-client', 'busybox'])
 if (problem !== undefined) {
   console.error(`\n${problem}`)
   finish(0, 1)

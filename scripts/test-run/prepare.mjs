@@ -2,20 +2,20 @@ import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import process from 'node:process'
 
-/** Debian's names of what the tests start, and how to see that it is there. */
-const NEEDED = {
+/** Debian's packages, and how to see that one is there. */
+const PACKAGES = {
   python3: ['python3', '-c', 'import json, socket, sys, tarfile; sys.exit(sys.version_info < (3, 9))'],
   'openssh-client': ['ssh', '-V'],
   busybox: ['busybox', 'true'],
 }
 
-/** Installs what the tests need. Gives the reason and the next step when it cannot, else undefined. */
-export function prepare() {
+/** Installs our npm packages and those of Debian. Gives the reason and the next step when it cannot, else undefined. */
+export function prepare(packages) {
   const [major, minor] = process.versions.node.split('.').map(Number)
   if (major < 20 || (major === 20 && minor < 19)) {
     return `Node ${process.versions.node} is too old: install Node 20.19 or newer.`
   }
-  return installPackages() ?? installPrograms()
+  return installPackages() ?? installPrograms(packages)
 }
 
 function installPackages() {
@@ -44,8 +44,8 @@ function readPackages(path) {
   }
 }
 
-function installPrograms() {
-  const missing = missingPackages()
+function installPrograms(packages) {
+  const missing = packages.filter(isMissing)
   if (missing.length === 0) return undefined
   const command = `apt-get update && apt-get install -y --no-install-recommends ${missing.join(' ')}`
   if (process.getuid?.() !== 0 || spawnSync('apt-get', ['--version']).status !== 0) {
@@ -56,11 +56,10 @@ function installPrograms() {
     stdio: ['ignore', 'ignore', 'inherit'],
     env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
   })
-  return status === 0 && missingPackages().length === 0 ? undefined : `Installing failed: ${command}`
+  return status === 0 && !packages.some(isMissing) ? undefined : `Installing failed: ${command}`
 }
 
-function missingPackages() {
-  return Object.entries(NEEDED)
-    .filter(([, [program, ...words]]) => spawnSync(program, words).status !== 0)
-    .map(([name]) => name)
+function isMissing(name) {
+  const [program, ...words] = PACKAGES[name]
+  return spawnSync(program, words).status !== 0
 }
