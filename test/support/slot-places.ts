@@ -37,6 +37,7 @@ export interface SlotPlace {
 export async function inEverySlotPlace(tests: (place: SlotPlace) => void): Promise<void> {
   const stateDirectory = await mkdtemp(join(tmpdir(), 'anyplace-slots-'))
   afterAll(() => rm(stateDirectory, { recursive: true, force: true }))
+  const expected = (process.env['ANYPLACE_EXPECT'] ?? '').split(',')
   const local = localMachine()
   const machine: Machine = { ...local, facts: async (options) => ({ ...(await local.facts(options)), stateDirectory }) }
   const withProfile = dockerEngine(machine, {
@@ -52,6 +53,7 @@ export async function inEverySlotPlace(tests: (place: SlotPlace) => void): Promi
   for (const [engine, level] of places) {
     const why = await unavailable(engine)
     if (why !== undefined) {
+      if (expected.includes(engine.name)) throw new Error(`ANYPLACE_EXPECT names ${engine.name}: ${why}`)
       test.skip(`${engine.name}, ${level}: NOT TESTED, ${why}`, () => {})
       continue
     }
