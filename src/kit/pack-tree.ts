@@ -111,12 +111,7 @@ class TreePacker {
       this.result.isDirectory = true
       const { only } = this.#options
       if (only === undefined) yield* this.#directory(root, '')
-      else {
-        for (const path of only) {
-          const relative = innerPath(path, 'only')
-          if (!this.#smallFile(root, relative)) yield* this.#one(root, relative)
-        }
-      }
+      else yield* this.#named(root, only)
     } else if (stats.isFile()) {
       yield* this.#file(root, basename(root), constants.O_RDONLY | constants.O_NONBLOCK)
     } else {
@@ -135,26 +130,26 @@ class TreePacker {
     }
   }
 
-  async *#one(root: string, relative: string): AsyncGenerator<Uint8Array, void, undefined> {
-    throwIfAborted(this.#options.signal)
-    const full = `${root}/${relative}`
-    if (!this.#liesInTree(root, relative)) return
-    const stats = lstatSync(systemPath(full), { throwIfNoEntry: false })
-    if (stats !== undefined) yield* this.#entry(full, relative, stats, false)
+  async *#named(root: string, only: readonly string[]): AsyncGenerator<Uint8Array, void, undefined> {
+    for (const path of only) {
+      throwIfAborted(this.#options.signal)
+      const relative = innerPath(path, 'only')
+      if (!this.#liesInTree(root, relative)) continue
+      const full = `${root}/${relative}`
+      const stats = lstatSync(systemPath(full), { throwIfNoEntry: false })
+      if (stats !== undefined && !this.#smallFile(full, relative, stats)) {
+        yield* this.#entry(full, relative, stats, false)
+      }
+    }
   }
 
   /**
    * Most files are small and fit what is left of the chunk: those are packed here, with a call less to the system and without
    * a generator. False for all others, of which nothing is packed then.
    */
-  #smallFile(root: string, relative: string): boolean {
-    throwIfAborted(this.#options.signal)
-    if (!this.#liesInTree(root, relative)) return false
-    const full = `${root}/${relative}`
-    const stats = lstatSync(systemPath(full), { throwIfNoEntry: false })
+  #smallFile(full: string, relative: string, stats: Stats): boolean {
     const room = this.#chunk.byteLength - this.#fill
-    if (stats?.isFile() !== true || stats.size > SMALL_FILE_BYTES || room < stats.size + MOST_OVERHEAD_BYTES)
-      return false
+    if (!stats.isFile() || stats.size > SMALL_FILE_BYTES || room < stats.size + MOST_OVERHEAD_BYTES) return false
     const head = header('0', relative, '', stats.size, stats, true)
     if (head.byteLength > TAR_BLOCK_BYTES) return false
     let descriptor: number
