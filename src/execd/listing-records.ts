@@ -3,7 +3,6 @@ import { protocolError } from './frames.ts'
 import { checkFileInfo } from './wire-checks.ts'
 import { parseWireJson } from './wire-json.ts'
 
-const SHORT_PATH = 4096
 /** One entry's line; a path has at most some KiB. */
 const MAX_LINE_BYTES = 512 * 1024
 const LINE_FEED = 0x0a
@@ -50,13 +49,6 @@ export class ListingRecords {
     if (this.#restLength > 0) throw protocolError(`${this.#what} ends in the middle of an entry.`)
   }
 
-  /** A link, or why it is no entry. */
-  #checked([path, letter, size, mode, mtimeMs, uid, gid, target]: readonly unknown[]): FileInfo {
-    const type = TYPES.get(letter) ?? letter
-    const fields = { path, type, size, mode, mtimeMs, uid, gid, ...(target === undefined ? {} : { target }) }
-    return fileInfo(checkFileInfo(fields, `${this.#what}[]`))
-  }
-
   #parse(lines: Uint8Array): void {
     const list = Buffer.allocUnsafe(lines.byteLength + 2)
     list[0] = 0x5b
@@ -69,32 +61,12 @@ export class ListingRecords {
         throw protocolError(`${this.#what} has more than the ${this.#maxEntries} entries asked for.`)
       }
       if (!Array.isArray(record)) throw protocolError(`${this.#what} holds something that is no entry.`)
-      this.entries.push(checkedEntry(record as readonly unknown[]) ?? this.#checked(record as readonly unknown[]))
+      const [path, letter, size, mode, mtimeMs, uid, gid, target] = record as readonly unknown[]
+      const type = TYPES.get(letter) ?? letter
+      const fields = { path, type, size, mode, mtimeMs, uid, gid, ...(target === undefined ? {} : { target }) }
+      this.entries.push(fileInfo(checkFileInfo(fields, `${this.#what}[]`)))
     }
   }
-}
-
-/** Undefined for anything that the full check may have something to say about. */
-function checkedEntry(record: readonly unknown[]): FileInfo | undefined {
-  const [path, letter, sizeBytes, mode, mtimeMs, uid, gid] = record
-  const type = TYPES.get(letter)
-  return record.length === 7 &&
-    typeof path === 'string' &&
-    path.length <= SHORT_PATH &&
-    type !== undefined &&
-    isCount(sizeBytes) &&
-    isCount(mode) &&
-    mode <= 0o7777 &&
-    typeof mtimeMs === 'number' &&
-    Math.abs(mtimeMs) <= 8.64e15 &&
-    isCount(uid) &&
-    isCount(gid)
-    ? { path, type, sizeBytes, mode, modifiedAt: new Date(mtimeMs), uid, gid }
-    : undefined
-}
-
-function isCount(value: unknown): value is number {
-  return Number.isSafeInteger(value) && (value as number) >= 0
 }
 
 /** An entry as users see it. */
