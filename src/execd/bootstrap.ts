@@ -55,6 +55,7 @@ const MODULES = [
   'streams',
   'processes',
   'keepers',
+  'starting',
   'trees',
   'users',
   'file_jobs',

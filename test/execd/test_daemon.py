@@ -15,6 +15,7 @@ sys.dont_write_bytecode = True
 
 import journal  # noqa: E402
 import keepers  # noqa: E402
+import starting  # noqa: E402
 import tar  # noqa: E402
 import trees  # noqa: E402
 import users  # noqa: E402
@@ -259,6 +260,113 @@ class TreesTest(unittest.TestCase):
             except OSError:
                 pass
         self.assertEqual(left, [])
+
+
+class StartingTest(unittest.TestCase):
+    """How commands are started, by posix_spawn and, where the C library cannot, by fork and exec."""
+
+    ENV = {b"PATH": os.fsencode(os.environ.get("PATH", os.defpath))}
+    SHOW = b"cat /proc/self/status; cut -d' ' -f1,5,6 /proc/$$/stat; pwd; echo /proc/self/fd/*"
+
+    def started(self, argv, env=None, cwd=b"/tmp", **options):
+        """(status, output)"""
+        out_read, out_write = os.pipe()
+        null = os.open(os.devnull, os.O_RDONLY)
+        try:
+            pid = starting.start(argv, self.ENV if env is None else env, cwd, (null, out_write, out_write), **options)
+        finally:
+            os.close(out_write)
+            os.close(null)
+        with os.fdopen(out_read, "rb") as file:
+            output = file.read()
+        return os.waitpid(pid, 0)[1], output
+
+    def both(self, check):
+        for spawn in (True, False):
+            starting.SPAWN_SETS_SESSIONS = spawn
+            try:
+                with self.subTest(spawn=spawn):
+                    check()
+            finally:
+                starting.SPAWN_SETS_SESSIONS = True
+
+    def test_the_place_and_the_session(self):
+        left_open = os.open(os.devnull, os.O_RDONLY)
+        os.set_inheritable(left_open, True)
+        keepers.keep_to_ourselves()
+
+        def check():
+            status, output = self.started([b"sh", b"-c", self.SHOW])
+            lines = output.decode().splitlines()
+            self.assertEqual(status, 0)
+            pid, _group, session = lines[-3].split()
+            self.assertEqual((pid, lines[-2]), (session, "/tmp"))
+            self.assertEqual(os.getcwd(), "/")
+            self.assertLessEqual(set(lines[-1].split()), {"/proc/self/fd/%d" % number for number in (0, 1, 2, 3, 10)}, "3 and 10 are the shell's own")
+
+        self.assertGreater(left_open, 3)
+        self.both(check)
+        os.close(left_open)
+
+    def test_another_user_is_that_user_for_good(self):
+        if os.geteuid() != 0:
+            with self.assertRaises(starting.NotStarted) as caught:
+                self.started([b"true"], switch=(65534, 65534, [65534]))
+            self.assertEqual(caught.exception.number, 1)
+            return
+
+        def check():
+            mine = (os.getresuid(), os.getresgid(), os.getgroups())
+            status, output = self.started([b"sh", b"-c", self.SHOW], switch=(1234, 1235, [1235, 1236]))
+            fields = dict(line.split(":", 1) for line in output.decode().splitlines() if ":" in line)
+            self.assertEqual(status, 0)
+            self.assertEqual(fields["Uid"].split(), ["1234"] * 4)
+            self.assertEqual(fields["Gid"].split(), ["1235"] * 4)
+            self.assertEqual(fields["Groups"].split(), ["1235", "1236"])
+            self.assertEqual([int(fields[name], 16) for name in ("CapPrm", "CapEff", "CapAmb")], [0, 0, 0])
+            self.assertEqual((os.getresuid(), os.getresgid(), os.getgroups()), mine)
+            back = b"import os\nfor call in (os.setuid, os.setgid, os.seteuid):\n try: call(0)\n except PermissionError: print('refused')"
+            self.assertEqual(self.started([b"python3", b"-c", back], switch=(1234, 1235, [1235]))[1].split(), [b"refused"] * 3)
+            with self.assertRaises(starting.NotStarted):
+                self.started([b"no-such-program"], switch=(1234, 1235, [1235]))
+            self.assertEqual((os.getresuid(), os.getresgid(), os.getgroups()), mine)
+
+        self.both(check)
+
+    def test_a_program_is_looked_for_as_a_shell_does(self):
+        def check():
+            with tempfile.TemporaryDirectory() as directory:
+                os.chmod(directory, 0o755)
+                for name, mode, text in (("closed/tool", 0o644, "#!/bin/sh\necho closed"), ("open/tool", 0o755, "#!/bin/sh\necho open"), ("open/junk", 0o755, "\0\1")):
+                    path = os.path.join(directory, name)
+                    os.makedirs(os.path.dirname(path), exist_ok=True)
+                    with open(path, "w") as file:
+                        file.write(text)
+                    os.chmod(path, mode)
+                os.mkdir(os.path.join(directory, "closed", "folder"))
+                closed, opened = (os.fsencode(os.path.join(directory, name)) for name in ("closed", "open"))
+                self.assertEqual(self.started([b"tool"], {b"PATH": b"/nowhere:" + closed + b":" + opened})[1], b"open\n")
+                self.assertEqual(self.started([b"tool"], {b"PATH": b":/nowhere"}, opened)[1], b"open\n")
+                self.assertEqual(self.started([b"./tool"], {}, opened)[1], b"open\n")
+                for argv, path, number in (([b"tool"], closed, 13), ([b"tool"], b"/nowhere", 2), ([b"folder"], closed, 13), ([b"junk"], opened, 8), ([b"x" * 300], opened, 2), ([b"true", b"x" * 200000], b"/usr/bin:/bin", 7)):
+                    with self.assertRaises(starting.NotStarted) as caught:
+                        self.started(argv, {b"PATH": path})
+                    self.assertEqual((caught.exception.number, caught.exception.in_cwd), (number, False), argv[0][:10])
+                for cwd, number in ((b"/no/such/place", 2), (opened + b"/tool", 20)):
+                    with self.assertRaises(starting.NotStarted) as caught:
+                        self.started([b"true"], cwd=cwd)
+                    self.assertEqual((caught.exception.number, caught.exception.in_cwd), (number, True))
+
+        self.both(check)
+
+    def test_a_terminal_is_the_commands_own(self):
+        for switch in (None, (1234, 1235, [1235])) if os.geteuid() == 0 else (None,):
+            master, slave = os.openpty()
+            pid = starting.start([b"sh", b"-c", b"id -u; echo here > /dev/tty"], self.ENV, b"/", (slave, slave, slave), switch, True)
+            os.close(slave)
+            self.assertEqual(os.waitpid(pid, 0)[1], 0)
+            self.assertEqual(os.read(master, 100).split(), [b"%d" % (switch[0] if switch else os.geteuid()), b"here"])
+            os.close(master)
 
 
 class SupervisorTest(unittest.TestCase):

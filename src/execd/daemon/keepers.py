@@ -10,6 +10,7 @@ import os
 
 import _signal
 import _socket
+import starting
 
 IDLE_KEPT = 64  # after a burst; those that stay unused go again
 IDLE_ALWAYS = 4
@@ -59,8 +60,7 @@ def zygote(sock, close, holds):
     """Never returns. One byte and one descriptor per order: b'k' a keeper, b's' a slot's keeper, b'n' a slot's own view, b'f' a files helper."""
     for fd in close:
         os.close(fd)
-    import subprocess  # noqa: F401 - loaded once, shared by every keeper
-
+    keep_to_ourselves()
     prctl(1, 9)  # loads ctypes once; and the zygote dies with the daemon
     import gc
 
@@ -103,10 +103,22 @@ def zygote(sock, close, holds):
             os.close(fd)
 
 
+def keep_to_ourselves():
+    """Whatever we were started with, and whatever its starter was: no command gets it."""
+    try:
+        fds = [int(name) for name in os.listdir("/proc/self/fd")]
+    except OSError:
+        fds = range(3, os.sysconf("SC_OPEN_MAX"))
+    for fd in fds:
+        if fd > 2:
+            try:
+                os.set_inheritable(fd, False)
+            except OSError:
+                pass  # it was the listing's own
+
+
 def keeper(sock, holds, slot=None):
     """`holds` False: what a command leaves behind is on its own, and lives on without us. `slot`: the module, for a slot's."""
-    import subprocess
-
     if holds:
         if not prctl(PR_SET_CHILD_SUBREAPER, 1):
             os.write(2, b"keeper: cannot become a subreaper\n")
@@ -134,33 +146,12 @@ def keeper(sock, holds, slot=None):
             slot.batch(sock, job, fds)
             continue
         argv, env, cwd, switch, tty = job
-        options = {}
-        if switch is not None:
-            options = {"user": switch[0], "group": switch[1], "extra_groups": switch[2]}
-        if tty:
-            options["preexec_fn"] = controlling_terminal
         try:
-            process = subprocess.Popen(
-                argv,
-                env=env,
-                cwd=cwd,
-                stdin=fds[0],
-                stdout=fds[1],
-                stderr=fds[-1],
-                start_new_session=True,
-                **options,
-            )
-        except OSError as error:
-            where = 1 if error.filename == cwd else 0
-            number = error.errno or 22
+            main = starting.start(argv, env, cwd, (fds[0], fds[1], fds[-1]), switch, tty)
+        except starting.NotStarted as failure:
             release(fds)
-            sock.sendall(b"F" + number.to_bytes(4, "big") + where.to_bytes(4, "big"))
+            sock.sendall(b"F" + failure.number.to_bytes(4, "big") + failure.in_cwd.to_bytes(4, "big"))
             continue
-        except (subprocess.SubprocessError, ValueError, MemoryError):
-            release(fds)
-            sock.sendall(b"F" + (12).to_bytes(4, "big") + b"\0\0\0\0")
-            continue
-        main = process.pid
         release(fds)
         sock.sendall(b"S" + main.to_bytes(8, "big"))
         while True:
@@ -169,7 +160,6 @@ def keeper(sock, holds, slot=None):
             except ChildProcessError:
                 break
             if pid == main:
-                process.returncode = 0  # it is reaped: Popen shall not wait for it again
                 sock.sendall(b"X" + status.to_bytes(8, "big"))
         sock.sendall(b"I" + b"\0" * 8)
 
@@ -177,13 +167,6 @@ def keeper(sock, holds, slot=None):
 def release(fds):
     for fd in set(fds):
         os.close(fd)
-
-
-def controlling_terminal():
-    import fcntl
-    import termios
-
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 def raise_oom_score():

@@ -11,6 +11,7 @@ import time
 
 import _signal
 import _socket
+import starting
 import trees
 
 # index, kind (0: it ran, 1: it did not, and stdout is a JSON error), flags, exit code, milliseconds, bytes of stdout and stderr, of the signal's name
@@ -44,50 +45,13 @@ def become(sock):
 
 
 class Runner:
-    """One command after another; no threads, no shell, the C half of posix_spawn."""
+    """One command after another; no threads, no shell."""
 
     def __init__(self):
-        self.found = {}
-        self.directory = None
         self.null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         self.wake, self.woken = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         _signal.set_wakeup_fd(self.woken)
         _signal.signal(_signal.SIGCHLD, lambda _number, _frame: None)
-        self.restore = [number for number in (getattr(_signal, name, None) for name in ("SIGPIPE", "SIGXFZ", "SIGXFSZ")) if number is not None]
-
-    def locate(self, program, env):
-        if b"/" in program:
-            return program
-        path = env.get(b"PATH", b"/usr/local/bin:/usr/bin:/bin")
-        found = self.found.get((program, path))
-        if found is None or not os.access(found, os.X_OK):
-            last = b""
-            for directory in path.split(b":"):
-                candidate = os.path.join(directory or b".", program)
-                if os.access(candidate, os.X_OK) and not os.path.isdir(candidate):
-                    found = self.found[program, path] = candidate
-                    break
-                if os.path.exists(candidate) and not os.path.isdir(candidate):
-                    last = candidate
-            else:
-                if last:
-                    raise PermissionError(13, os.strerror(13), program)
-                raise FileNotFoundError(2, os.strerror(2), program)
-        return found
-
-    def start(self, argv, env, cwd, fds):
-        if cwd != self.directory:
-            self.directory = None
-            os.chdir(cwd)
-            self.directory = cwd
-        actions = [(os.POSIX_SPAWN_DUP2, fd, target) for target, fd in enumerate(fds)]
-        program = self.locate(argv[0], env)
-        try:
-            return os.posix_spawn(program, argv, env, file_actions=actions, setsid=True, setsigdef=self.restore)
-        except NotImplementedError:  # a C library without POSIX_SPAWN_SETSID
-            import subprocess
-
-            return subprocess.Popen(argv, env=env, stdin=fds[0], stdout=fds[1], stderr=fds[2], start_new_session=True, executable=program).pid
 
     def run(self, argv, env, cwd, given, deadline, most):
         """(kind, flags, code, signal name, stdout, stderr); kind 1 with an errno as code where it did not start."""
@@ -103,12 +67,13 @@ class Runner:
                 while view:
                     view = view[os.write(stdin, view) :]
                 os.lseek(stdin, 0, os.SEEK_SET)
-            main = self.start(argv, env, cwd, (stdin, out_write, err_write))
-        except OSError as error:
+            main = starting.start(argv, env, cwd, (stdin, out_write, err_write))
+        except (OSError, starting.NotStarted) as failure:
             for fd in pipes:
                 os.close(fd)
-            where = error.filename if isinstance(error.filename, bytes) else b""
-            return 1, 0, error.errno or 22, b"", b"cwd" if where == cwd else b"", b""
+            if isinstance(failure, OSError):
+                failure = starting.NotStarted(failure.errno)
+            return 1, 0, failure.number, b"", b"cwd" if failure.in_cwd else b"", b""
         finally:
             if stdin != self.null:
                 os.close(stdin)
@@ -233,7 +198,6 @@ def batch(sock, job, fds):
     if _runner is None:
         _runner = Runner()
     runner = _runner
-    runner.directory = None  # the one it knew may have been replaced
     _name, commands, base, home, deadline = job
     out = fds[0]
     done = 0

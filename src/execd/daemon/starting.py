@@ -1,0 +1,122 @@
+"""How a keeper starts one command: posix_spawn, which copies nothing of us however large we are.
+
+No module of the library's own is loaded for it (subprocess would bring threading, and with it a megabyte to each keeper)."""
+import errno
+import os
+
+import _signal
+
+SPAWN_SETS_SESSIONS = True
+DEFAULT_AGAIN = [int(getattr(_signal, name)) for name in ("SIGPIPE", "SIGXFZ", "SIGXFSZ") if hasattr(_signal, name)]
+
+
+class NotStarted(Exception):
+    """`number`: an errno. `in_cwd`: it is the directory that cannot be used, not the program."""
+
+    def __init__(self, number, in_cwd=False):
+        self.number, self.in_cwd = number or errno.EINVAL, in_cwd
+
+
+def start(argv, env, cwd, fds, switch=None, tty=False):
+    """The pid of the command in a session of its own. `switch`: (uid, gid, groups) to become, for good. The caller waits for it."""
+    try:
+        os.chdir(cwd)
+    except OSError as error:
+        raise NotStarted(error.errno, True) from None
+    try:
+        if switch is None:
+            return try_each(argv, env, fds, None, tty)
+        if tty:
+            return try_each(argv, env, fds, switch, tty)
+        return as_somebody_else(switch, lambda: try_each(argv, env, fds, None, tty))
+    except OSError as error:
+        raise NotStarted(error.errno) from None
+    except (ValueError, MemoryError):
+        raise NotStarted(errno.ENOMEM) from None
+    finally:
+        os.chdir("/")  # a directory that somebody stays in cannot be unmounted
+
+
+def as_somebody_else(switch, call):
+    """Only our saved user stays what it is, and exec ends that one: so the command cannot come back, and we can."""
+    uid, gid, groups = switch
+    me, mine, my_groups = os.geteuid(), os.getegid(), os.getgroups()
+    os.setgroups(groups)
+    try:
+        os.setresgid(gid, gid, mine)
+        os.setresuid(uid, uid, me)
+        return call()
+    finally:
+        try:
+            os.setresuid(me, me, me)
+            os.setresgid(mine, mine, mine)
+            os.setgroups(my_groups)
+        except OSError:
+            os._exit(1)  # nobody starts another command as the wrong user
+
+
+def try_each(argv, env, fds, switch, tty):
+    """As a shell looks for a program: the first that can be run, else what the first that could not said."""
+    refused = None
+    for program in candidates(argv[0], env):
+        try:
+            return spawn(program, argv, env, fds, switch, tty)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR):
+                refused = refused or error
+    raise refused or OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+
+def candidates(program, env):
+    if b"/" in program:
+        return [program]
+    path = env.get(b"PATH", b"/usr/local/bin:/usr/bin:/bin")
+    found = [os.path.join(directory, program) for directory in path.split(b":")]
+    return [candidate for candidate in found if os.access(candidate, os.F_OK)]
+
+
+def spawn(program, argv, env, fds, switch, tty):
+    global SPAWN_SETS_SESSIONS
+    if SPAWN_SETS_SESSIONS and not tty:
+        actions = [(os.POSIX_SPAWN_DUP2, fd, target) for target, fd in enumerate(fds)]
+        try:
+            return os.posix_spawn(program, argv, env, file_actions=actions, setsid=True, setsigdef=DEFAULT_AGAIN)
+        except NotImplementedError:  # a C library without POSIX_SPAWN_SETSID
+            SPAWN_SETS_SESSIONS = False
+    return fork_and_exec(program, argv, env, fds, switch, tty)
+
+
+def fork_and_exec(program, argv, env, fds, switch, tty):
+    """What posix_spawn cannot do: a controlling terminal."""
+    told, tell = os.pipe2(os.O_CLOEXEC)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.setsid()
+            if tty:
+                import fcntl
+                import termios
+
+                fcntl.ioctl(fds[0], termios.TIOCSCTTY, 0)
+            for number in DEFAULT_AGAIN:
+                _signal.signal(number, _signal.SIG_DFL)
+            high = [os.dup(fd) if fd < 3 else fd for fd in fds]
+            for target, fd in enumerate(high):
+                os.dup2(fd, target)
+            if switch is not None:
+                uid, gid, groups = switch
+                os.setgroups(groups)
+                os.setresgid(gid, gid, gid)
+                os.setresuid(uid, uid, uid)
+            os.execve(program, argv, env)
+        except OSError as error:
+            os.write(tell, b"%d" % (error.errno or errno.EINVAL))
+        finally:
+            os._exit(127)
+    os.close(tell)
+    said = os.read(told, 16)
+    os.close(told)
+    if said:
+        os.waitpid(pid, 0)
+        raise OSError(int(said), os.strerror(int(said)))
+    return pid
