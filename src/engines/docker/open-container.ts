@@ -50,7 +50,9 @@ export async function openContainer(
     pullImage(machine, connection, imageName, { signal, onProgress: request.onProgress }),
     spec.network === false ? 'none' : networkMode(connection, machine.label),
   ])
-  return startContainer(connection, request, { facts, image, limits, gpus, mounts, network, slots }, options.provider)
+  const interpreter = interpreterOf(machine, connection, request, { image, mounts })
+  const parts = { facts, image, limits, gpus, mounts, network, slots }
+  return startContainer(connection, request, parts, { provider: options.provider, interpreter })
 }
 
 /**
@@ -63,7 +65,7 @@ async function startContainer(
   connection: Connection,
   request: OpenRequest,
   parts: ContainerParts,
-  provider: string,
+  { provider, interpreter }: { readonly provider: string; readonly interpreter: string | undefined },
 ): Promise<Host> {
   const { id, name, signal } = request
   throwIfAborted(signal)
@@ -85,7 +87,7 @@ async function startContainer(
           return attached
         },
         daemonConfig(id, config),
-        { start: true, signal },
+        { start: true, signal, interpreter },
       )
       first = { channel }
     } catch (error) {
@@ -99,6 +101,20 @@ async function startContainer(
     await removeRest(connection, id, AnyplaceError.is(error, 'engine-unavailable'))
     throw error instanceof EngineApiError ? translate(error, connection, request) : error
   }
+}
+
+/**
+ * What runs as `python3`, where the image alone decides it; see `BootstrapOptions`. Undefined with directories of the machine,
+ * which may hold another, and on other machines, which may call anything by this image's id.
+ */
+export function interpreterOf(
+  machine: Pick<Machine, 'isLocal'>,
+  connection: Pick<Connection, 'socket'>,
+  { spec }: Pick<OpenRequest, 'spec'>,
+  { image, mounts }: Pick<ContainerParts, 'image' | 'mounts'>,
+): string | undefined {
+  if (!machine.isLocal || mounts.length > 0) return undefined
+  return `${connection.socket.path} ${image.id} ${spec.env?.['PATH'] ?? ''}`
 }
 
 /** A connector's exit code is not told over attached streams; that there is no Python is what matters. */

@@ -56,6 +56,8 @@ export class DirectoryHost implements Host {
       start: true,
       wrap,
       python: record.python,
+      // What another machine calls by this name it alone knows.
+      interpreter: machine.isLocal ? `local ${record.python}` : undefined,
     })
     return new DirectoryHost(machine, facts, record, channel)
   }

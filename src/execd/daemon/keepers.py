@@ -11,27 +11,12 @@ import os
 import _signal
 import _socket
 import starting
+from supervisor import prctl
 
 IDLE_KEPT = 64  # after a burst; those that stay unused go again
 IDLE_ALWAYS = 4
 TRIM_SECONDS = 5
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
-
-
-_libc = None
-
-
-def prctl(option, value):
-    """False where it cannot be had (a Python without ctypes)."""
-    global _libc
-    try:
-        if _libc is None:
-            import ctypes
-
-            _libc = ctypes.CDLL(None)
-        return _libc.prctl(option, value, 0, 0, 0) == 0
-    except Exception:
-        return False
 
 
 def pair():
@@ -61,7 +46,7 @@ def zygote(sock, close, holds):
     for fd in close:
         os.close(fd)
     keep_to_ourselves()
-    prctl(1, 9)  # loads ctypes once; and the zygote dies with the daemon
+    prctl(1, 9)  # the zygote dies with the daemon
     import gc
 
     gc.disable()  # a collection would touch, and so copy, the pages that keepers share

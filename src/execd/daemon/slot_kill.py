@@ -2,7 +2,7 @@
 import os
 import time
 
-import keepers
+from supervisor import libc
 
 def uids_of_processes():
     used = set()
@@ -134,17 +134,11 @@ def remove_ipc(job):
     objects = ipc_objects(uid)
 
     def remove():
-        keepers.prctl(3, 0)  # loads the C library
-        libc = keepers._libc
-        if libc is None:
-            return
         for kind, ident in objects:
-            if kind == "shm":
-                libc.shmctl(ident, 0, None)
-            elif kind == "msg":
-                libc.msgctl(ident, 0, None)
+            if kind == "sem":
+                libc("semctl", ident, 0, 0)
             else:
-                libc.semctl(ident, 0, 0)
+                libc(kind + "ctl", ident, 0, 0)
 
     if objects:
         as_slot(job, remove)
@@ -168,11 +162,9 @@ def clear_keys(uid):
             os.setgroups([])
             os.setresgid(uid, uid, uid)
             os.setresuid(uid, uid, uid)
-            keepers.prctl(3, 0)
-            if keepers._libc is not None:
-                number = KEYCTL.get(os.uname().machine, 219)
-                for ring in (-4, -5):
-                    keepers._libc.syscall(number, 7, ring)
+            number = KEYCTL.get(os.uname().machine, 219)
+            for ring in (-4, -5):
+                libc("syscall", number, 7, ring)
         finally:
             os._exit(0)
     os.waitpid(child, 0)

@@ -15,14 +15,29 @@ def boot_ms():
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000000
 
 
+def libc(name, *values):
+    """What a function of the C library gives for whole numbers; None where it cannot be called (a Python without ctypes)."""
+    try:
+        try:  # the C half: the other takes milliseconds to load where no byte code is kept, as in official images
+            import _ctypes
+
+            call, function = _ctypes.call_function, _ctypes.dlsym(_ctypes.dlopen(None, 0), name)
+        except Exception:
+            import ctypes
+
+            return getattr(ctypes.CDLL(None), name)(*values)
+        return call(function, values)
+    except Exception:
+        return None
+
+
+def prctl(option, value):
+    return libc("prctl", option, value, 0, 0, 0) == 0
+
+
 def be_untraceable():
     """A command with our uid could otherwise stop us with ptrace, and the lifetime with us. Not inherited by what we exec."""
-    try:
-        import ctypes
-
-        ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)  # PR_SET_DUMPABLE
-    except Exception:
-        pass  # a Python without ctypes
+    prctl(4, 0)  # PR_SET_DUMPABLE
 
 
 def read_expiry(fd):
