@@ -49,6 +49,7 @@ export interface DaemonConfig {
 /** What every daemon needs before its first command. */
 const STARTED_WITH = [
   'connector',
+  'begin',
   'supervisor',
   'daemon',
   'loop',

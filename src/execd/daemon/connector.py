@@ -137,9 +137,9 @@ def detach(parts, listener, expiry, ready):
             record(b"execd.pid", os.getpid())
             os.write(ready, b"1")
         os.close(ready)
-        import daemon
+        import begin
 
-        daemon.begin(parts, listener.detach(), expiry)
+        begin.begin(parts, listener.detach(), expiry)
     # Another program (bwrap) is started first: everything it needs travels in inherited descriptors, and the listening
     # socket with them, so that nothing of the run directory is visible inside.
     import fcntl
@@ -170,6 +170,6 @@ def heir(parts):
     null = os.open(b"/dev/null", os.O_RDWR)
     os.dup2(null, 0)
     os.close(null)
-    import daemon
+    import begin
 
-    daemon.begin(parts, 10, 11)
+    begin.begin(parts, 10, 11)

@@ -276,7 +276,7 @@ class Connection:
 
 
 class Daemon:
-    def __init__(self, config, listener_fd, expiry_fd, lifeline, any_peer):
+    def __init__(self, config, listener_fd, expiry_fd, lifeline, any_peer, zygote):
         self.config = config
         self.loop = Loop()
         Sink.loop = Source.loop = self.loop
@@ -294,8 +294,7 @@ class Daemon:
         self.expires = boot + config["expiresAtMs"] - wall
         self.max_expires = boot + config["maxExpiresAtMs"] - wall
         self.last_active = time.monotonic()
-        inherited = [listener_fd, expiry_fd] + ([lifeline] if lifeline is not None else [])
-        self.pool = keepers.KeeperPool(self.loop, inherited, not config.get("servesMachine"))
+        self.pool = keepers.KeeperPool(self.loop, zygote)
         user = users.resolve(config.get("user"))
         self.make_directory(config["workdir"], user)
         if config.get("home"):
@@ -492,62 +491,9 @@ def find_oom_file():
     return None
 
 
-def begin(parts, listener_fd, expiry_fd):
-    """In the process that is to be the supervisor (or, under an external one, the daemon itself). Never returns."""
-    config = wire.loads(parts[b"config"])
-    os.umask(0o022)
-    any_peer = parts.get(b"role") == b"heir"
-    _signal.signal(_signal.SIGPIPE, _signal.SIG_IGN)
-    if parts[b"supervisor"] != b"self":
-        return serve(config, listener_fd, expiry_fd, None, any_peer)
-    if not config.get("servesMachine"):
-        keepers.prctl(keepers.PR_SET_CHILD_SUBREAPER, 1)
-    lifeline, theirs = os.pipe()
-    daemon = os.fork()
-    if daemon == 0:
-        os.close(theirs)
-        serve(config, listener_fd, expiry_fd, lifeline, any_peer)
-    os.close(lifeline)
-    os.close(listener_fd)
-    supervisor.be_untraceable()
-    wall, boot = supervisor.now_ms(), supervisor.boot_ms()
+def serve(config, listener_fd, expiry_fd, lifeline, any_peer, zygote):
+    import gc
 
-    def kill_the_rest():
-        if config["ownPidNamespace"] or config.get("servesMachine"):
-            return  # our end, as pid 1, is theirs; or they are sandboxes of their own
-        for _ in range(500):
-            alive = trees.kill_pass(os.getpid())
-            try:
-                while os.waitpid(-1, os.WNOHANG)[0]:
-                    pass
-            except ChildProcessError:
-                break
-            if not alive:
-                break
-            time.sleep(0.002)
-        words = [wire.to_bytes(word, "atEnd") for word in config.get("atEnd") or ()]
-        if words:
-            os.execve(words[0], words, {b"PATH": b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"})
-
-    supervisor.supervise(
-        boot + config["expiresAtMs"] - wall,
-        boot + config["maxExpiresAtMs"] - wall,
-        expiry_fd,
-        daemon,
-        None,
-        kill_the_rest,
-    )
-
-
-def serve(config, listener_fd, expiry_fd, lifeline, any_peer):
-    try:
-        import gc
-
-        daemon = Daemon(config, listener_fd, expiry_fd, lifeline, any_peer)
-        gc.freeze()
-        daemon.loop.run()
-    except BaseException:
-        import traceback
-
-        os.write(2, traceback.format_exc().encode("utf-8", "replace"))
-    os._exit(70)
+    daemon = Daemon(config, listener_fd, expiry_fd, lifeline, any_peer, zygote)
+    gc.freeze()
+    daemon.loop.run()

@@ -11,12 +11,11 @@ import os
 import _signal
 import _socket
 import starting
-from supervisor import prctl
+from supervisor import PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG, prctl
 
 IDLE_KEPT = 64  # after a burst; those that stay unused go again
 IDLE_ALWAYS = 4
 TRIM_SECONDS = 5
-PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 
 
 def pair():
@@ -41,12 +40,44 @@ def receive_fds(sock, size, most):
 # -- the zygote -------------------------------------------------------------------------------------------------------
 
 
-def zygote(sock, close, holds):
-    """Never returns. One byte and one descriptor per order: b'k' a keeper, b's' a slot's keeper, b'n' a slot's own view, b'f' a files helper."""
-    for fd in close:
-        os.close(fd)
-    keep_to_ourselves()
-    prctl(1, 9)  # the zygote dies with the daemon
+class Zygote:
+    """Forks keepers and helpers on order. `holds` False: what a command leaves behind is on its own, and lives on without us."""
+
+    def __init__(self, holds=True):
+        self.holds = holds
+        self.begin()
+
+    def begin(self):
+        self.sock, theirs = pair()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                serve(theirs, self.holds)
+            except BaseException as error:
+                os.write(2, ("zygote: %r\n" % (error,)).encode())
+            os._exit(1)
+        self.pid = pid
+        theirs.close()
+
+    def order(self, kind):
+        """The daemon's end of a new process. b'k': a keeper, b's': a slot's keeper, b'n': a slot's own view, b'f': a files helper."""
+        ours, theirs = pair()
+        try:
+            try:
+                send_fds(self.sock, kind, [theirs.fileno()])
+            except OSError:  # somebody killed the zygote
+                self.sock.close()
+                self.begin()
+                send_fds(self.sock, kind, [theirs.fileno()])
+        finally:
+            theirs.close()
+        return ours
+
+
+def serve(sock, holds):
+    """Never returns. One byte and one descriptor per order."""
+    close_all_but(sock)
+    prctl(PR_SET_PDEATHSIG, 9)  # the zygote dies with the daemon
     import gc
 
     gc.disable()  # a collection would touch, and so copy, the pages that keepers share
@@ -88,16 +119,16 @@ def zygote(sock, close, holds):
             os.close(fd)
 
 
-def keep_to_ourselves():
-    """Whatever we were started with, and whatever its starter was: no command gets it."""
+def close_all_but(sock):
+    """Whatever our starter holds, or was itself started with: nothing of it reaches a command or stays open through us."""
     try:
         fds = [int(name) for name in os.listdir("/proc/self/fd")]
     except OSError:
         fds = range(3, os.sysconf("SC_OPEN_MAX"))
     for fd in fds:
-        if fd > 2:
+        if fd > 2 and fd != sock.fileno():
             try:
-                os.set_inheritable(fd, False)
+                os.close(fd)
             except OSError:
                 pass  # it was the listing's own
 
@@ -244,43 +275,16 @@ class Keeper:
 
 
 class KeeperPool:
-    def __init__(self, loop, close_in_zygote, holds=True):
-        self.loop = loop
-        self.holds = holds
+    def __init__(self, loop, zygote):
+        self.loop, self.zygote = loop, zygote
         self.idle = []
         self.unused = 0  # the fewest that were idle since the last trim
         self.trimming = False
         self.busy = set()
-        self.close_in_zygote = close_in_zygote
-        self.begin()
         self.give_back(self._fork())
 
-    def begin(self):
-        self.sock, theirs = pair()
-        pid = os.fork()
-        if pid == 0:
-            try:
-                self.loop.epoll.close()
-                self.sock.close()
-                zygote(theirs, self.close_in_zygote, self.holds)
-            except BaseException as error:
-                os.write(2, ("zygote: %r\n" % (error,)).encode())
-            os._exit(1)
-        self.pid = pid
-        theirs.close()
-
     def order(self, kind):
-        ours, theirs = pair()
-        try:
-            try:
-                send_fds(self.sock, kind, [theirs.fileno()])
-            except OSError:  # somebody killed the zygote
-                self.sock.close()
-                self.begin()
-                send_fds(self.sock, kind, [theirs.fileno()])
-        finally:
-            theirs.close()
-        return ours
+        return self.zygote.order(kind)
 
     def _fork(self):
         keeper = Keeper(self, self.order(b"k"))

@@ -44,7 +44,7 @@ def collect(daemon):
 
 
 def own(daemon):
-    pids = {os.getpid(), daemon.pool.pid}
+    pids = {os.getpid(), daemon.pool.zygote.pid}
     if os.getppid() > 0:
         pids.add(os.getppid())
     if daemon.config["ownPidNamespace"]:

@@ -6,6 +6,8 @@ import time
 
 import _signal
 
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 1, 4, 36
+
 
 def now_ms():
     return int(time.time() * 1000)
@@ -37,7 +39,7 @@ def prctl(option, value):
 
 def be_untraceable():
     """A command with our uid could otherwise stop us with ptrace, and the lifetime with us. Not inherited by what we exec."""
-    prctl(4, 0)  # PR_SET_DUMPABLE
+    prctl(PR_SET_DUMPABLE, 0)
 
 
 def read_expiry(fd):
