@@ -42,9 +42,8 @@ def main(parts):
         sock = try_connect()
         if sock is None:
             say("the daemon did not start", 70)
-    import array
-
-    sock.sendmsg([b"\x01"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, array.array("i", [0, 1]))])
+    rights = b"".join([fd.to_bytes(4, sys.byteorder) for fd in (0, 1)])
+    sock.sendmsg([b"\x01"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)])
     os.close(0)
     os.close(1)
     accepted = False

@@ -4,9 +4,9 @@ A keeper starts one command at a time and is its subreaper: whatever the command
 setsids or clears its environment, stays below the keeper and can be found there. When nothing is left below it, it takes
 the next command. Keepers are forked from a zygote, and the zygote from the daemon before that grows.
 """
-import array
 import marshal
 import os
+import sys
 
 import _signal
 import _socket
@@ -22,19 +22,19 @@ def pair():
     return _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
 
 
+# Not with the array module: it brings the whole of collections, which takes milliseconds at every start.
 def send_fds(sock, data, fds):
-    sock.sendmsg([data], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, array.array("i", fds))])
+    rights = b"".join([fd.to_bytes(4, sys.byteorder) for fd in fds])
+    sock.sendmsg([data], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)])
 
 
 def receive_fds(sock, size, most):
-    data, ancillary, _, _ = sock.recvmsg(size, _socket.CMSG_LEN(most * 4))
-    fds = array.array("i")
+    data, ancillary, _, _ = sock.recvmsg(size, _socket.CMSG_LEN(most * 4), _socket.MSG_CMSG_CLOEXEC)
+    fds = []
     for level, kind, block in ancillary:
         if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS:
-            fds.frombytes(block[: len(block) - len(block) % 4])
-    for fd in fds:
-        os.set_inheritable(fd, False)
-    return data, list(fds)
+            fds += [int.from_bytes(block[at : at + 4], sys.byteorder) for at in range(0, len(block) - 3, 4)]
+    return data, fds
 
 
 # -- the zygote -------------------------------------------------------------------------------------------------------

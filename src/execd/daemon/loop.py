@@ -2,7 +2,11 @@
 import os
 import select
 import time
-from heapq import heapify, heappop, heappush
+
+try:  # the C half, which needs no compiling where no byte code is kept
+    from _heapq import heapify, heappop, heappush
+except ImportError:
+    from heapq import heapify, heappop, heappush
 
 READ = select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR | select.EPOLLRDHUP
 WRITE = select.EPOLLOUT
