@@ -15,7 +15,16 @@ class FilesHelper:
 
     def __init__(self, loop, pool):
         self.sock = pool.order(b"f")
-        self.pid = 0
+        self.told = b""
+
+    @property
+    def pid(self):
+        """0 until it has come up."""
+        try:
+            self.told = self.told or self.sock.recv(4, _socket.MSG_DONTWAIT)
+        except OSError:
+            pass
+        return int.from_bytes(self.told, "big")
 
     def start(self, job, fds):
         data = marshal.dumps(job)

@@ -14,29 +14,46 @@ CHUNK = 1 << 20
 
 
 def helper(sock):
-    """Never returns. A job and its descriptors per message; one child per job."""
+    """Never returns. A job and its descriptors per message; one child per job, forked before the job is there."""
     _signal.signal(_signal.SIGCHLD, _signal.SIG_IGN)  # they are put away at once: they count for their user's limit
+    sock.sendall(os.getpid().to_bytes(4, "big"))
     while True:
-        head, fds = keepers.receive_fds(sock, 4, 3)
-        if not head:
-            os._exit(0)
-        while len(head) < 4:
-            head += sock.recv(4 - len(head))
-        size = int.from_bytes(head, "big")
-        data = b""
-        while len(data) < size:
-            part = sock.recv(size - len(data))
-            if not part:
-                os._exit(0)
-            data += part
-        if b"slots" in data:
-            import slot_jobs  # noqa: F401 - once, here: compiling it takes longer than most of its jobs
-        pid = os.fork()
-        if pid == 0:
+        told, tell = os.pipe()
+        if os.fork() == 0:
+            os.close(told)
+            # a cancel must not leave half a file behind: the exception unwinds through whatever removes it
+            _signal.signal(_signal.SIGTERM, interrupted)
+            _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
+            keepers.raise_oom_score()
+            os.umask(0o022)
+            fds, data = receive_job(sock)
             sock.close()
+            os.write(tell, b"s" if b"slots" in data else b"j")
+            os.close(tell)
             child(fds, marshal.loads(data))
-        for fd in fds:
-            os.close(fd)
+        os.close(tell)
+        taken = os.read(told, 1)
+        os.close(told)
+        if taken == b"s":
+            import slot_jobs  # noqa: F401 - once, here: compiling it takes longer than most of its jobs
+        elif not taken and not sock.recv(1, _socket.MSG_PEEK):  # it was killed while it waited, or the daemon has ended
+            os._exit(0)
+
+
+def receive_job(sock):
+    head, fds = keepers.receive_fds(sock, 4, 3)
+    while 0 < len(head) < 4:
+        head += sock.recv(4 - len(head))
+    size = int.from_bytes(head, "big")
+    data = b""
+    while head and len(data) < size:
+        part = sock.recv(size - len(data))
+        if not part:
+            break
+        data += part
+    if not head or len(data) < size:
+        os._exit(0)
+    return fds, data
 
 
 class Interrupted(BaseException):
@@ -50,15 +67,10 @@ def interrupted(_number, _frame):
 def child(fds, message):
     result_fd = fds.pop(0)
     try:
-        # a cancel must not leave half a file behind: the exception unwinds through whatever removes it
-        _signal.signal(_signal.SIGTERM, interrupted)
-        _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
         os.write(result_fd, os.getpid().to_bytes(4, "big"))
         switch, workdir, has_input, has_output, job = message
         source = fds.pop(0) if has_input else -1
         target = fds.pop(0) if has_output else -1
-        keepers.raise_oom_score()
-        os.umask(0o022)
         if switch is not None:
             os.setgroups(switch[2])
             os.setgid(switch[1])
@@ -88,6 +100,7 @@ def child(fds, message):
         view = memoryview(marshal.dumps(answer))
         while view:
             view = view[os.write(result_fd, view) :]
+        os.close(result_fd)  # at the end of a process the kernel gives back its memory first
     except Interrupted:
         os._exit(1)
     except BaseException as error:

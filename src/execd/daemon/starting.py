@@ -71,8 +71,8 @@ def candidates(program, env):
     if b"/" in program:
         return [program]
     path = env.get(b"PATH", b"/usr/local/bin:/usr/bin:/bin")
-    found = [os.path.join(directory, program) for directory in path.split(b":")]
-    return [candidate for candidate in found if os.access(candidate, os.F_OK)]
+    found = (os.path.join(directory, program) for directory in path.split(b":"))
+    return (candidate for candidate in found if os.access(candidate, os.F_OK))
 
 
 def spawn(program, argv, env, fds, switch, tty):

@@ -53,6 +53,7 @@ def own(daemon):
     pids.update(keeper.pid for keeper in daemon.pool.busy if keeper.pid)
     if daemon.files is not None and daemon.files.pid:
         pids.add(daemon.files.pid)
+        pids.update(trees.children_of(daemon.files.pid))
     for connection in daemon.connections:
         import _socket
 
