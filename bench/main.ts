@@ -5,6 +5,7 @@ const BENCHES: Readonly<Record<string, () => Promise<Report>>> = {
   files: async () => (await import('./files.ts')).benchFiles(),
   create: async () => (await import('./create.ts')).benchCreate(),
   stream: async () => (await import('./stream.ts')).benchStream(),
+  memory: async () => (await import('./memory.ts')).benchMemory(),
   openmodal: async () => (await import('./openmodal.ts')).benchOpenModal(),
   ssh: async () => (await import('./ssh.ts')).benchSsh(),
   pool: async () => (await import('./pool.ts')).benchPool(),
