@@ -237,11 +237,13 @@ export async function bootstrap(
     const errors: Buffer[] = []
     const collect = (chunk: Buffer): void => void (errors.length < 64 && errors.push(chunk))
     channel.stderr.on('data', collect)
+    let isThere = true
     if (interpreter !== undefined && compiled === 'wanted') {
       const given = await readCompiled(channel.stdout, () => hasOutput(channel, options.signal))
-      if (given !== undefined) keepCompiled(interpreter, given)
+      if (given === undefined) isThere = false
+      else keepCompiled(interpreter, given)
     }
-    if (await hasOutput(channel, options.signal)) return channel
+    if (isThere && (await hasOutput(channel, options.signal))) return channel
     const exit = await channel.exit
     // stderr may still be on its way when the exit is known
     await Promise.race([once(channel.stderr, 'close'), new Promise((done) => setTimeout(done, 200))]).catch(

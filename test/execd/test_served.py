@@ -8,7 +8,10 @@ import unittest
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.dont_write_bytecode = True
 
-from served import Client  # noqa: E402
+from served import EXECD, Client  # noqa: E402
+
+sys.path.insert(0, os.path.join(EXECD, "daemon"))
+import trees  # noqa: E402
 
 
 class ServedTest(unittest.TestCase):
@@ -116,6 +119,38 @@ class ServedTest(unittest.TestCase):
             if kind == 5 and at == streams["stdout"]:
                 got += len(payload) - 8
         self.assertEqual(got, 2_000_000)
+        client.close()
+
+    def test_file_work_goes_on_when_what_does_it_is_killed(self):
+        client = self.client()
+
+        def works():
+            ident, _ = client.ask(op="files", action="stat", path=".", input=0, output=0)
+            self.assertEqual(client.until(3, ident).get("ok", {}).get("type"), "directory")
+
+        def helper_and_waiting():
+            """The one child of the zygote that has a child of its own while no command runs."""
+            with open(client.directory + "/run/supervisor.pid") as file:
+                (daemon,) = trees.children_of(int(file.read().split()[0]))
+            deadline = time.monotonic() + 10
+            while time.monotonic() < deadline:
+                pairs = [(pid, child) for zygote in trees.children_of(daemon) for pid in trees.children_of(zygote) for child in trees.children_of(pid)]
+                if len(pairs) == 1:
+                    return pairs[0]
+                time.sleep(0.01)
+            self.fail("no child waits for file work: %r" % (pairs,))
+
+        works()
+        for kill in ("waiting", "helper", "both"):
+            with self.subTest(kill=kill):
+                helper, waiting = helper_and_waiting()
+                for pid in {"waiting": [waiting], "helper": [helper], "both": [helper, waiting]}[kill]:
+                    os.kill(pid, 9)
+                time.sleep(0.3)
+                for _ in range(5):
+                    works()
+        with open(client.directory + "/run/log") as file:
+            self.assertEqual(file.read(), "")
         client.close()
 
     def test_pid_one_cannot_be_traced(self):

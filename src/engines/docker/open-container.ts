@@ -50,7 +50,7 @@ export async function openContainer(
     pullImage(machine, connection, imageName, { signal, onProgress: request.onProgress }),
     spec.network === false ? 'none' : networkMode(connection, machine.label),
   ])
-  const interpreter = interpreterOf(machine, connection, request, { image, mounts })
+  const interpreter = interpreterOf(machine, connection, { image, mounts })
   const parts = { facts, image, limits, gpus, mounts, network, slots }
   return startContainer(connection, request, parts, { provider: options.provider, interpreter })
 }
@@ -110,11 +110,10 @@ async function startContainer(
 export function interpreterOf(
   machine: Pick<Machine, 'isLocal'>,
   connection: Pick<Connection, 'socket'>,
-  { spec }: Pick<OpenRequest, 'spec'>,
   { image, mounts }: Pick<ContainerParts, 'image' | 'mounts'>,
 ): string | undefined {
   if (!machine.isLocal || mounts.length > 0) return undefined
-  return `${connection.socket.path} ${image.id} ${spec.env?.['PATH'] ?? ''}`
+  return `${connection.socket.path} ${image.id}`
 }
 
 /** A connector's exit code is not told over attached streams; that there is no Python is what matters. */

@@ -3,12 +3,10 @@ import os
 import sys
 import time
 
-import _signal
 import _socket
 import keepers
 import slot_powers
 import supervisor
-import trees
 import users
 import wire
 from loop import Loop

@@ -28,7 +28,10 @@ def helper(sock):
             os.umask(0o022)
             fds, data = receive_job(sock)
             sock.close()
-            os.write(tell, b"s" if b"slots" in data else b"j")
+            try:
+                os.write(tell, b"s" if b"slots" in data else b"j")
+            except OSError:
+                pass  # the helper was killed: this job is still ours
             os.close(tell)
             child(fds, marshal.loads(data))
         os.close(tell)
@@ -36,7 +39,7 @@ def helper(sock):
         os.close(told)
         if taken == b"s":
             import slot_jobs  # noqa: F401 - once, here: compiling it takes longer than most of its jobs
-        elif not taken and not sock.recv(1, _socket.MSG_PEEK):  # it was killed while it waited, or the daemon has ended
+        elif not taken:  # the daemon has ended, or somebody killed the one that waited: then it makes a new helper
             os._exit(0)
 
 

@@ -313,9 +313,10 @@ class Process:
     def kill_again(self, tries=0):
         if self.is_empty or self.keeper is None:
             return self.killed()
-        if self.keeper.pid and self.pid:
+        late = tries > PATIENCE  # a command with our keeper's user has stopped it, or the command's user what was to become it
+        if self.keeper.pid and (self.pid or late):
             trees.kill_pass(self.keeper.pid)
-            if tries > PATIENCE:  # a command with our keeper's user has stopped it
+            if late:
                 trees.send(self.keeper.pid, trees.KILL)
         # The keeper reports when nothing is left; until then something may have been forked behind the walk.
         self.table.loop.later(0.02, lambda: self.kill_again(tries + 1))

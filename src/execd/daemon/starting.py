@@ -7,6 +7,7 @@ import os
 import _signal
 
 SPAWN_SETS_SESSIONS = True
+NO_ROOM = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 DEFAULT_AGAIN = [int(getattr(_signal, name)) for name in ("SIGPIPE", "SIGXFZ", "SIGXFSZ") if hasattr(_signal, name)]
 
 
@@ -24,35 +25,13 @@ def start(argv, env, cwd, fds, switch=None, tty=False):
     except OSError as error:
         raise NotStarted(error.errno, True) from None
     try:
-        if switch is None:
-            return try_each(argv, env, fds, None, tty)
-        if tty:
-            return try_each(argv, env, fds, switch, tty)
-        return as_somebody_else(switch, lambda: try_each(argv, env, fds, None, tty))
+        return try_each(argv, env, fds, switch, tty)
     except OSError as error:
         raise NotStarted(error.errno) from None
     except (ValueError, MemoryError):
         raise NotStarted(errno.ENOMEM) from None
     finally:
         os.chdir("/")  # a directory that somebody stays in cannot be unmounted
-
-
-def as_somebody_else(switch, call):
-    """Only our saved user stays what it is, and exec ends that one: so the command cannot come back, and we can."""
-    uid, gid, groups = switch
-    me, mine, my_groups = os.geteuid(), os.getegid(), os.getgroups()
-    os.setgroups(groups)
-    try:
-        os.setresgid(gid, gid, mine)
-        os.setresuid(uid, uid, me)
-        return call()
-    finally:
-        try:
-            os.setresuid(me, me, me)
-            os.setresgid(mine, mine, mine)
-            os.setgroups(my_groups)
-        except OSError:
-            os._exit(1)  # nobody starts another command as the wrong user
 
 
 def try_each(argv, env, fds, switch, tty):
@@ -62,6 +41,8 @@ def try_each(argv, env, fds, switch, tty):
         try:
             return spawn(program, argv, env, fds, switch, tty)
         except OSError as error:
+            if error.errno in NO_ROOM:  # says nothing of the program; the next one would be another
+                raise
             if error.errno not in (errno.ENOENT, errno.ENOTDIR):
                 refused = refused or error
     raise refused or OSError(errno.ENOENT, os.strerror(errno.ENOENT))
@@ -77,7 +58,7 @@ def candidates(program, env):
 
 def spawn(program, argv, env, fds, switch, tty):
     global SPAWN_SETS_SESSIONS
-    if SPAWN_SETS_SESSIONS and not tty:
+    if SPAWN_SETS_SESSIONS and switch is None and not tty:
         actions = [(os.POSIX_SPAWN_DUP2, fd, target) for target, fd in enumerate(fds)]
         try:
             return os.posix_spawn(program, argv, env, file_actions=actions, setsid=True, setsigdef=DEFAULT_AGAIN)
@@ -87,10 +68,16 @@ def spawn(program, argv, env, fds, switch, tty):
 
 
 def fork_and_exec(program, argv, env, fds, switch, tty):
-    """What posix_spawn cannot do: a controlling terminal."""
+    """What posix_spawn cannot do: another user, a controlling terminal. We stay who we are, out of that user's reach."""
     told, tell = os.pipe2(os.O_CLOEXEC)
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except OSError:
+        os.close(told)
+        os.close(tell)
+        raise
     if pid == 0:
+        number = errno.ENOMEM
         try:
             os.setsid()
             if tty:
@@ -98,10 +85,9 @@ def fork_and_exec(program, argv, env, fds, switch, tty):
                 import termios
 
                 fcntl.ioctl(fds[0], termios.TIOCSCTTY, 0)
-            for number in DEFAULT_AGAIN:
-                _signal.signal(number, _signal.SIG_DFL)
-            high = [os.dup(fd) if fd < 3 else fd for fd in fds]
-            for target, fd in enumerate(high):
+            for each in DEFAULT_AGAIN:
+                _signal.signal(each, _signal.SIG_DFL)
+            for target, fd in enumerate(fds):
                 os.dup2(fd, target)
             if switch is not None:
                 uid, gid, groups = switch
@@ -110,8 +96,9 @@ def fork_and_exec(program, argv, env, fds, switch, tty):
                 os.setresuid(uid, uid, uid)
             os.execve(program, argv, env)
         except OSError as error:
-            os.write(tell, b"%d" % (error.errno or errno.EINVAL))
+            number = error.errno or number
         finally:
+            os.write(tell, b"%d" % number)
             os._exit(127)
     os.close(tell)
     said = os.read(told, 16)
