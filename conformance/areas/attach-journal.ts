@@ -18,7 +18,8 @@ verifies('attach:output-discarded', async ({ open }) => {
   const failure = await failsWith(box.attach(process.id), 'output-discarded')
   const first = Number(failure.data?.['firstOffset'])
   assert.ok(first > 0 && first < LINES * 16, `firstOffset is ${first}`)
-  const again = await box.attach(process.id, { fromOffset: { stdout: first } })
+  const again = await box.attach(process.id, { fromOffset: 'kept' })
+  assert.deepEqual(again.fromOffset, { stdout: first, stderr: 0 })
   let bytes = 0
   let last = Buffer.alloc(0)
   let start = ''
@@ -31,6 +32,23 @@ verifies('attach:output-discarded', async ({ open }) => {
   assert.equal(last.toString(), `${String(LINES - 1).padStart(15, '0')}\n`)
   const skip = (16 - (first % 16)) % 16
   assert.equal(Number(start.slice(skip, skip + 15)), Math.ceil(first / 16), 'the bytes are not the ones of that offset')
+  const later = await box.attach(process.id, { fromOffset: { stdout: first + 16 } })
+  assert.deepEqual(later.fromOffset, { stdout: first + 16, stderr: 0 })
+
+  // One that goes on discarding can be reached, and killed.
+  const flood = await box.spawn(['yes'])
+  await flood.detach()
+  await eventually(
+    'it discards',
+    async () => {
+      await using now = await box.attach(flood.id, { fromOffset: 'kept' })
+      return now.fromOffset.stdout > 0
+    },
+    50_000,
+  )
+  await using reached = await box.attach(flood.id, { fromOffset: 'kept' })
+  await reached.kill()
+  assert.equal((await reached.wait()).signal, 'SIGKILL')
 })
 
 verifies('attach:block', async ({ open }) => {

@@ -8,8 +8,6 @@ export interface InboundOptions {
   readonly id: number
   /** For messages: `stdout of process …`. */
   readonly label: string
-  /** Offset of the first byte to come. @default 0 */
-  readonly startOffset?: number | undefined
   /** Data may come at once. Else only after `start`, when the response has come. */
   readonly started: boolean
   /** The end of the bytes is not yet success: `complete` is called when the response says so. @default false */
@@ -48,8 +46,8 @@ export class InboundStream {
     this.#writer = writer
     this.id = options.id
     this.label = options.label
-    this.receivedOffset = this.#consumedOffset = options.startOffset ?? 0
-    this.#grantedOffset = this.receivedOffset + INITIAL_WINDOW_BYTES
+    this.receivedOffset = this.#consumedOffset = 0
+    this.#grantedOffset = INITIAL_WINDOW_BYTES
     this.#isStarted = options.started
     this.#completedByResponse = options.completedByResponse ?? false
   }
@@ -70,6 +68,12 @@ export class InboundStream {
 
   start(): void {
     this.#isStarted = true
+  }
+
+  /** Before the start, where only the response tells the first offset. */
+  beginAt(offset: number): void {
+    this.receivedOffset = this.#consumedOffset = offset
+    this.#grantedOffset = offset + INITIAL_WINDOW_BYTES
   }
 
   /** Refuses a data frame by its header alone. */

@@ -22,6 +22,7 @@ export interface ProcessParts {
   readonly requestId: number
   readonly started: Started
   readonly argv: Argv
+  readonly fromOffset: Process['fromOffset']
   readonly stdout: InboundStream
   readonly stderr: InboundStream
   readonly stdin: OutboundStream | undefined
@@ -37,6 +38,7 @@ export class DaemonProcess implements Process, ExitFollower {
   readonly id: string
   readonly pid: number
   readonly argv: Argv
+  readonly fromOffset: Process['fromOffset']
   readonly #parts: ProcessParts
   #order: ArrivalOrder | undefined
   #exit: ExitEvent | undefined
@@ -56,6 +58,7 @@ export class DaemonProcess implements Process, ExitFollower {
     this.id = parts.started.processId
     this.pid = parts.started.pid
     this.argv = parts.argv
+    this.fromOffset = parts.fromOffset
     this.#keepsOrder = !parts.hasSink
     for (const [name, stream] of [
       ['stdout', parts.stdout],

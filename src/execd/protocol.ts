@@ -114,10 +114,13 @@ export interface AttachRequest {
   readonly stdin: number
   readonly stdout: number
   readonly stderr: number
-  readonly fromStdout: number
-  readonly fromStderr: number
+  readonly fromStdout: number | 'kept'
+  readonly fromStderr: number | 'kept'
 }
 export interface AttachResponse extends SpawnResponse {
+  /** Where the replay begins: what was asked for, or for `kept` what there is. */
+  readonly fromStdout: number
+  readonly fromStderr: number
   readonly argv: readonly string[]
   readonly pty: boolean
 }

@@ -139,6 +139,30 @@ test('detach tells the daemon, frees the readers and swallows what is on its way
   await expect(stats).rejects.toThrow('still there')
 })
 
+test('an attach begins where the daemon says, and at no other byte than it was asked for', async () => {
+  await open()
+  const respond = async (fromStdout: unknown): Promise<SeenRequest> => {
+    const seen = await daemon.nextRequest()
+    daemon.respond(seen.id, { processId: 'p1', pid: 42, argv: ['x'], pty: false, fromStdout, fromStderr: 0 })
+    return seen
+  }
+  const attaching = session.attach('p1', { fromOffset: 'kept' })
+  const { id, request } = await respond(5000)
+  expect(request).toMatchObject({ fromStdout: 'kept', fromStderr: 'kept' })
+  const process = await attaching
+  expect(process.fromOffset).toEqual({ stdout: 5000, stderr: 0 })
+  daemon.data(request['stdout'] as number, 5000, 'rest')
+  daemon.exit(id, { stdoutBytes: 5004, stderrBytes: 0 })
+  expect(await new Response(process.stdout).text()).toBe('rest')
+  for (const wrong of [-1, 1.5, 'kept', undefined, 8]) {
+    await open()
+    const again = session.attach('p1', { fromOffset: { stdout: 7 } })
+    again.catch(() => undefined)
+    await respond(wrong)
+    await expect(again).rejects.toMatchObject({ code: 'protocol-error' })
+  }
+})
+
 test('a spawn given up before its response is killed when it comes', async () => {
   await open()
   const abort = new AbortController()

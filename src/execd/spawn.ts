@@ -3,6 +3,7 @@ import type { Argv, AttachOptions, SpawnOptions } from '../spec/index.ts'
 import { abortError, throwIfAborted } from '../kit/deadline.ts'
 import { assertNoNul } from '../kit/text-bytes.ts'
 import type { DaemonConnection } from './connection.ts'
+import { protocolError } from './frames.ts'
 import { DaemonProcess } from './process-handle.ts'
 import type { AttachRequest, SpawnRequest } from './protocol.ts'
 import { checkAttached, checkStarted } from './wire-checks.ts'
@@ -77,6 +78,7 @@ export function spawnProcess(
             requestId,
             started,
             argv,
+            fromOffset: { stdout: 0, stderr: 0 },
             stdin,
             stdout,
             stderr,
@@ -132,18 +134,17 @@ export function attachProcess(
       { field: 'processId' },
     )
   }
-  const fromStdout = checkOffset(options.fromOffset?.stdout, 'fromOffset.stdout')
-  const fromStderr = checkOffset(options.fromOffset?.stderr, 'fromOffset.stderr')
+  const from = options.fromOffset
+  const fromStdout = from === 'kept' ? from : checkOffset(from?.stdout, 'fromOffset.stdout')
+  const fromStderr = from === 'kept' ? from : checkOffset(from?.stderr, 'fromOffset.stderr')
   const requestId = connection.nextId()
   const stdin = connection.outbound(`stdin of process ${processId}`)
   const stdout = connection.inbound({
     label: `stdout of process ${processId}`,
-    startOffset: fromStdout,
     started: false,
   })
   const stderr = connection.inbound({
     label: `stderr of process ${processId}`,
-    startOffset: fromStderr,
     started: false,
   })
   const streams = { stdin: stdin.id, stdout: stdout.id, stderr: stderr.id }
@@ -160,12 +161,23 @@ export function attachProcess(
       maxBytes: ATTACHED_RESPONSE_BYTES,
       ok(value) {
         signal?.removeEventListener('abort', onAbort)
-        const { argv, pty, ...started } = checkAttached(value)
+        const { argv, pty, fromOffset, ...started } = checkAttached(value)
+        for (const [asked, given] of [
+          [fromStdout, fromOffset.stdout],
+          [fromStderr, fromOffset.stderr],
+        ] as const) {
+          if (asked !== 'kept' && asked !== given) {
+            throw protocolError(`The daemon replays from byte ${given}, not from ${asked}.`)
+          }
+        }
+        stdout.beginAt(fromOffset.stdout)
+        stderr.beginAt(fromOffset.stderr)
         const process = new DaemonProcess({
           connection,
           requestId,
           started,
           argv,
+          fromOffset,
           stdin,
           stdout,
           stderr,

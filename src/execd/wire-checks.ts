@@ -188,10 +188,24 @@ export function checkStarted(value: unknown, what: string): Started {
   }
 }
 
-export function checkAttached(value: unknown): Started & { readonly argv: readonly string[]; readonly pty: boolean } {
+export interface Attached extends Started {
+  readonly argv: readonly string[]
+  readonly pty: boolean
+  readonly fromOffset: { readonly stdout: number; readonly stderr: number }
+}
+
+export function checkAttached(value: unknown): Attached {
   const what = 'the response to attach'
   const response = asObject(value, what)
-  return { ...checkStarted(value, what), argv: checkArgv(response, what), pty: asBoolean(response, 'pty', what) }
+  return {
+    ...checkStarted(value, what),
+    argv: checkArgv(response, what),
+    pty: asBoolean(response, 'pty', what),
+    fromOffset: {
+      stdout: asInteger(response, 'fromStdout', what),
+      stderr: asInteger(response, 'fromStderr', what),
+    },
+  }
 }
 
 function checkProcessId(object: Untrusted, what: string): string {

@@ -5,6 +5,7 @@ export class LinkedProcess implements Process {
   readonly id: string
   readonly pid: number
   readonly argv: Argv
+  readonly fromOffset: Process['fromOffset']
   readonly stdin?: WritableStream<Uint8Array>
   readonly #process: Process
   readonly #explain: (error: unknown) => Promise<unknown>
@@ -15,6 +16,7 @@ export class LinkedProcess implements Process {
     this.id = process.id
     this.pid = process.pid
     this.argv = process.argv
+    this.fromOffset = process.fromOffset
     if (process.stdin !== undefined) this.stdin = process.stdin
   }
 

@@ -49,6 +49,8 @@ export interface Process extends AsyncDisposable {
   /** As seen inside the sandbox. */
   readonly pid: number
   readonly argv: Argv
+  /** Where the output of this handle begins: 0, or where `attach` began. */
+  readonly fromOffset: { readonly stdout: number; readonly stderr: number }
   /** Bytes as they come. Reading slowly slows the process; each may be read once. */
   readonly stdout: ReadableStream<Uint8Array>
   readonly stderr: ReadableStream<Uint8Array>
@@ -69,8 +71,12 @@ export interface Process extends AsyncDisposable {
 }
 
 export interface AttachOptions extends CallOptions {
-  /** Replay from this byte of each stream. @default 0 for both. Fails with `output-discarded` and `data.firstOffset` when it is gone. */
-  readonly fromOffset?: { readonly stdout?: number; readonly stderr?: number } | undefined
+  /**
+   * Replay from this byte of each stream; fails with `output-discarded` and `data.firstOffset` when it is gone. `kept`: from the
+   * oldest that is still there, which the handle's `fromOffset` tells; the only sure way to reach a process that goes on
+   * discarding. @default 0 for both
+   */
+  readonly fromOffset?: { readonly stdout?: number; readonly stderr?: number } | 'kept' | undefined
 }
 
 export interface RunOptions extends Omit<SpawnOptions, 'stdin' | 'pty' | 'onDetachedOverflow'> {

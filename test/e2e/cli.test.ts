@@ -187,7 +187,7 @@ describe.each(ENGINES)('the built command line on local/%s', (engine) => {
     expect(code).toBe(130)
     child.stdout.resume()
     await ended
-    for (const { id } of await running()) await run('kill', box, id)
+    for (const { id } of await running()) expect(await run('kill', box, id)).toMatchObject({ code: 0 })
   })
 
   test('a reader that goes away ends the command without a word', async () => {

@@ -31,9 +31,8 @@ export const attachCommand = defineCommand({
     const { attach } = await api()
     const box = await attach(sandbox, { ...given('on', options.on), signal: io.signal })
     try {
-      const attached = await attachProcess(box, id, io.signal)
-      const { process } = attached
-      const note = discardedNote(attached)
+      const process = await attachProcess(box, id, io.signal)
+      const note = discardedNote(process)
       if (note !== undefined) reporter.note(note)
       try {
         if (terminal !== undefined) {
@@ -42,7 +41,7 @@ export const attachCommand = defineCommand({
           if (reporter.json) await reporter.event({ ...exitFields(status), type: 'exit' })
           return status.exitCode
         }
-        const events = new OutputEvents(reporter, attached.fromOffset)
+        const events = new OutputEvents(reporter, process.fromOffset)
         const follower = new OutputFollower(process, reporter.json ? events.sink : passThrough(io))
         const stopFeeding = options.interactive ? feedStdin(process, io.stdin) : undefined
         try {

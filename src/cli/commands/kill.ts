@@ -23,7 +23,7 @@ export const killCommand = defineCommand({
     const { attach } = await api()
     const box = await attach(sandbox, { ...given('on', options.on), signal: io.signal })
     try {
-      const { process } = await attachProcess(box, id, io.signal)
+      const process = await attachProcess(box, id, io.signal)
       try {
         if (options.signal === undefined) await process.kill()
         else await process.signal(options.signal)

@@ -25,9 +25,9 @@ export const logsCommand = defineCommand({
     const { attach } = await api()
     const box = await attach(sandbox, { ...given('on', options.on), signal: io.signal })
     try {
-      const attached = await attachProcess(box, id, io.signal)
-      const { process, fromOffset } = attached
-      const note = discardedNote(attached)
+      const process = await attachProcess(box, id, io.signal)
+      const { fromOffset } = process
+      const note = discardedNote(process)
       if (note !== undefined) reporter.note(note)
       const collected = { stdout: [] as Uint8Array[], stderr: [] as Uint8Array[] }
       const collect: OutputSink = (stream, bytes) => Promise.resolve(void collected[stream].push(bytes))

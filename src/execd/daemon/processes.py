@@ -505,12 +505,15 @@ class ProcessTable:
         def ready(refused):
             if refused is not None:
                 return answer(refused=refused)
-            wanted = []
+            wanted, begins = [], []
             for output, name, offset in zip(process.outputs, ("stdout", "stderr"), (from_stdout, from_stderr)):
                 ident = message.get(name)
+                journal = output.journal
+                if offset == "kept":
+                    offset = journal.base
+                begins.append(offset)
                 if not ident:
                     continue
-                journal = output.journal
                 if offset < journal.base:
                     return answer(
                         refused=Refused(
@@ -526,6 +529,7 @@ class ProcessTable:
                     )
                 wanted.append((output, ident, offset))
             ok = {"processId": process.id, "pid": process.pid, "argv": process.argv, "pty": process.tty >= 0}
+            ok["fromStdout"], ok["fromStderr"] = begins
             if existing:
                 ok["existing"] = True
             follow = Follow(connection, request, process)

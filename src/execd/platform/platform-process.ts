@@ -38,6 +38,7 @@ const SIGNAL = `${DECODE_PARAMETERS}\n${TREE_FUNCTIONS}\n${SIGNAL_SCRIPT}`
 export class PlatformProcess implements Process {
   readonly id: string
   readonly argv: Argv
+  readonly fromOffset = { stdout: 0, stderr: 0 } as const
   readonly startedAt: Date = new Date()
   readonly stdin?: WritableStream<Uint8Array>
   /** Settles once the command runs, with an error when it could not be started. */
