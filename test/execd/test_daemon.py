@@ -10,6 +10,7 @@ import tarfile
 import tempfile
 import time
 import unittest
+from unittest import mock
 
 import _socket
 
@@ -376,6 +377,24 @@ class StartingTest(unittest.TestCase):
                     with self.assertRaises(starting.NotStarted) as caught:
                         self.started([b"true"], cwd=cwd)
                     self.assertEqual((caught.exception.number, caught.exception.in_cwd), (number, True))
+
+        self.both(check)
+
+    def test_no_room_for_a_process_says_nothing_of_the_program(self):
+        full = OSError(11, "no room")
+
+        def check():
+            before = len(os.listdir("/proc/self/fd"))
+            with tempfile.TemporaryDirectory() as directory:
+                for name in ("first", "second"):
+                    os.mkdir(os.path.join(directory, name))
+                    os.symlink("/bin/true", os.path.join(directory, name, "tool"))
+                path = b":".join(os.fsencode(os.path.join(directory, name)) for name in ("first", "second"))
+                with mock.patch("os.fork", side_effect=full) as fork, mock.patch("os.posix_spawn", side_effect=full) as spawn:
+                    with self.assertRaises(starting.NotStarted) as caught:
+                        self.started([b"tool"], {b"PATH": path})
+                self.assertEqual((caught.exception.number, fork.call_count + spawn.call_count), (11, 1))
+            self.assertLessEqual(len(os.listdir("/proc/self/fd")), before + 1, "the reading end of the test's own pipe")
 
         self.both(check)
 

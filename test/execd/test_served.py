@@ -153,6 +153,20 @@ class ServedTest(unittest.TestCase):
             self.assertEqual(file.read(), "")
         client.close()
 
+    def test_a_start_that_somebody_stopped_ends_at_its_deadline(self):
+        client = self.client()
+        with open(client.directory + "/run/supervisor.pid") as file:
+            (daemon,) = trees.children_of(int(file.read().split()[0]))
+        ident, _ = client.spawn("true")
+        self.assertEqual(client.until(4, ident)["exitCode"], 0)
+        (keeper,) = [pid for zygote in trees.children_of(daemon) for pid in trees.children_of(zygote)]
+        os.kill(keeper, 19)
+        ident, _ = client.spawn("true", timeoutMs=100)
+        self.assertEqual(client.until(3, ident)["error"]["code"], "resource-exhausted")
+        ident, _ = client.spawn("true")
+        self.assertEqual(client.until(4, ident)["exitCode"], 0)
+        client.close()
+
     def test_pid_one_cannot_be_traced(self):
         client = self.client()
         with open(client.directory + "/run/supervisor.pid") as file:
