@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { describe, expect, test } from 'vitest'
 import { AnyplaceError } from '../spec/index.ts'
 import { abortError, deadlineSignal, throwIfAborted, untilAborted } from './deadline.ts'
@@ -85,4 +87,19 @@ describe('deadlineSignal', () => {
       expect(() => deadlineSignal(timeoutMs)).toThrow(expect.objectContaining({ field: 'timeoutMs' }))
     }
   })
+})
+
+test('a deadline beside a signal passes, however much memory is collected meanwhile', async () => {
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  const user = new AbortController()
+  const waiting = untilAborted(forever, deadlineSignal(100, user.signal))
+  const timer = setInterval(collect, 10)
+  try {
+    const late = new Promise((resolve) => setTimeout(resolve, 5000, 'never').unref())
+    await expect(Promise.race([waiting, late])).rejects.toMatchObject({ code: 'timeout' })
+  } finally {
+    clearInterval(timer)
+  }
+  expect(user.signal.aborted).toBe(false)
 })

@@ -41,6 +41,16 @@ export function untilAborted<T>(promise: Promise<T>, signal: AbortSignal | undef
   })
 }
 
+/** What `AbortSignal.any` of Node 20 holds only weakly: a deadline that nobody else holds would be collected and never pass. */
+const sources = new WeakMap<AbortSignal, readonly AbortSignal[]>()
+
+/** A signal that aborts with the first of these. */
+export function firstOf(...signals: readonly AbortSignal[]): AbortSignal {
+  const first = AbortSignal.any([...signals])
+  sources.set(first, signals)
+  return first
+}
+
 /**
  * A signal that aborts with a TimeoutError after `timeoutMs`, or with the reason of `signal` when that aborts first.
  * It keeps no process alive. More than 24.8 days, or Infinity, sets no deadline.
@@ -55,5 +65,5 @@ export function deadlineSignal(timeoutMs: number, signal?: AbortSignal): AbortSi
   }
   if (timeoutMs > LONGEST_TIMER_MS) return signal ?? new AbortController().signal
   const deadline = AbortSignal.timeout(Math.ceil(timeoutMs))
-  return signal === undefined ? deadline : AbortSignal.any([signal, deadline])
+  return signal === undefined ? deadline : firstOf(signal, deadline)
 }
