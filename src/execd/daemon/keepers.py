@@ -16,6 +16,7 @@ from supervisor import PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG, prctl
 IDLE_KEPT = 64  # after a burst; those that stay unused go again
 IDLE_ALWAYS = 4
 TRIM_SECONDS = 5
+JOB_BYTES = 4096  # a job is smaller, as a rule: then it comes with one call
 
 
 def pair():
@@ -143,41 +144,47 @@ def keeper(sock, holds, slot=None):
         slot.become(sock)
     sock.sendall(b"R" + os.getpid().to_bytes(8, "big"))
     while True:
-        head, fds = receive_fds(sock, 4, 4)
-        if not head:
+        data, fds = receive_fds(sock, JOB_BYTES, 4)
+        if not data:
             os._exit(0)
-        while len(head) < 4:
-            head += sock.recv(4 - len(head))
-        size = int.from_bytes(head, "big")
+        while len(data) < 4:
+            data += sock.recv(4 - len(data))
+        size = int.from_bytes(data[:4], "big")
         if size == 0:
             large = fds.pop()
             job = marshal.loads(os.pread(large, os.fstat(large).st_size, 0))
             os.close(large)
         else:
-            data = sock.recv(size, _socket.MSG_WAITALL)
-            if len(data) < size:
-                os._exit(0)
-            job = marshal.loads(data)
+            missing = 4 + size - len(data)
+            if missing:
+                data += sock.recv(missing, _socket.MSG_WAITALL)
+                if len(data) < 4 + size:
+                    os._exit(0)
+            job = marshal.loads(memoryview(data)[4:])
         if job[0] == "batch":
             slot.batch(sock, job, fds)
             continue
         argv, env, cwd, switch, tty = job
         try:
-            main = starting.start(argv, env, cwd, (fds[0], fds[1], fds[-1]), switch, tty)
+            main = starting.start(argv, env, cwd, (starting.EMPTY, *fds)[-3:], switch, tty)
         except starting.NotStarted as failure:
             release(fds)
             sock.sendall(b"F" + failure.number.to_bytes(4, "big") + failure.in_cwd.to_bytes(4, "big"))
             continue
         release(fds)
         sock.sendall(b"S" + main.to_bytes(8, "big"))
+        ended = b""  # one message with what follows, unless the command left something behind that lives
         while True:
             try:
-                pid, status = os.waitpid(-1, 0)
+                pid, status = os.waitpid(-1, os.WNOHANG if ended else 0)
             except ChildProcessError:
                 break
             if pid == main:
-                sock.sendall(b"X" + status.to_bytes(8, "big"))
-        sock.sendall(b"I" + b"\0" * 8)
+                ended = b"X" + status.to_bytes(8, "big")
+            elif pid == 0:
+                sock.sendall(ended)
+                ended = b""
+        sock.sendall(ended + b"I" + b"\0" * 8)
 
 
 def release(fds):

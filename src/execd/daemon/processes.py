@@ -130,10 +130,13 @@ class Output:
 
     def close(self):
         if self.fd >= 0:
-            self.process.table.loop.unwatch(self.fd)
+            loop = self.process.table.loop
             if self.tty:
+                loop.unwatch(self.fd)
                 self.process.tty = -1
-            os.close(self.fd)
+                os.close(self.fd)
+            else:
+                loop.close(self.fd)
             self.fd = -1
         self.eof = True
         self.watched = False
@@ -182,7 +185,7 @@ class Process:
         self.pending = []  # connections and requests that wait for the start
         self.after_kill = []
         self.is_empty = False
-        self.oom_before = table.oom_kills()
+        self.oom_before = 0
 
     # -- reports of the keeper
 
@@ -361,6 +364,20 @@ def usable_directory(path):
     return os.fsencode(path) if os.access(path, os.W_OK) else None
 
 
+def output_pipes():
+    """(read end, write end) for stdout and for stderr; we never wait at ours."""
+    pipes = []
+    try:
+        for _ in range(2):
+            pipes.append(os.pipe2(os.O_CLOEXEC))
+            os.set_blocking(pipes[-1][0], False)
+    except OSError:
+        for fd in sum(pipes, ()):
+            os.close(fd)
+        raise
+    return pipes
+
+
 def end_of_file(tty):
     """What a terminal's user types to end the input; twice, since the first only ends a line that was begun."""
     import termios
@@ -372,7 +389,9 @@ class ProcessTable:
     def __init__(self, loop, pool, config, user, env, oom_kills, slot):
         self.loop, self.pool, self.config = loop, pool, config
         self.slot = slot  # from the name of a slot that can be used to it
-        self.user, self.env = user, env
+        self.base_env = env
+        self.user, self.env = user, self.env_of(user, config["env"].get("HOME") or config.get("home"))
+        self.spare_pipes = None  # made when there is time, for the next command
         self.oom_kills = oom_kills
         self.workdir = config["workdir"]
         self.journal_directory = usable_directory(config.get("journalDirectory"))
@@ -390,6 +409,21 @@ class ProcessTable:
 
     def running(self):
         return len(self.pool.busy)
+
+    def env_of(self, user, home):
+        env = dict(self.base_env)
+        env[b"HOME"] = wire.to_bytes(home or user.home, "HOME")
+        if user.name and b"USER" not in env:
+            env[b"USER"] = env[b"LOGNAME"] = os.fsencode(user.name)
+        return env
+
+    def prepare(self):
+        """What the next command needs and no request has to wait for."""
+        if self.spare_pipes is None:
+            try:
+                self.spare_pipes = output_pipes()
+            except OSError:
+                pass  # the next command says so
 
     # -- spawn and attach
 
@@ -411,18 +445,14 @@ class ProcessTable:
             user, pool, workdir, env = slot.user, slot.keepers, slot.home, slot.base_env()
         else:
             user, pool, workdir = users.resolve(message["user"]) if message.get("user") is not None else self.user, self.pool, self.workdir
-            env = dict(self.env)
-            home = (self.config["env"].get("HOME") or self.config.get("home")) if user is self.user else None
-            env[b"HOME"] = wire.to_bytes(home or user.home, "HOME")
-            if user.name and b"USER" not in env:
-                env[b"USER"] = env[b"LOGNAME"] = os.fsencode(user.name)
+            env = dict(self.env) if user is self.user else self.env_of(user, None)
         for name, value in (message.get("env") or {}).items():
             if not name or "=" in name:
                 raise Refused("invalid-argument", "not a name of an environment variable: %s" % wire.quoted(name))
             env[wire.to_bytes(name, "env")] = wire.to_bytes(value, "env." + name)
         process = Process(self, "p%d" % (self.count + 1), message)
         env.setdefault(b"TERM", b"xterm-256color" if message.get("pty") else b"dumb")
-        process.cwd = os.path.join(workdir, message.get("cwd") or "")
+        process.cwd = os.path.join(workdir, message["cwd"]) if message.get("cwd") else workdir
         cwd = wire.to_bytes(process.cwd, "cwd")
         theirs = []
         try:
@@ -438,14 +468,10 @@ class ProcessTable:
                 os.set_blocking(master, False)
                 process.outputs = [Output(process, master, True), Output(process, -1)]
             else:
-                out_read, out_write = os.pipe2(os.O_CLOEXEC)
-                theirs.append(out_write)
-                process.outputs.append(Output(process, out_read))
-                err_read, err_write = os.pipe2(os.O_CLOEXEC)
-                theirs.append(err_write)
-                process.outputs.append(Output(process, err_read))
-                os.set_blocking(out_read, False)
-                os.set_blocking(err_read, False)
+                for read_end, write_end in self.spare_pipes or output_pipes():
+                    theirs.append(write_end)
+                    process.outputs.append(Output(process, read_end))
+                self.spare_pipes = None
             if message.get("stdin"):
                 if tty:
                     write_end = os.dup(process.tty)
@@ -456,8 +482,6 @@ class ProcessTable:
                 process.stdin = Sink(connection, message["stdin"], write_end)
                 if tty:
                     process.stdin.last_words = end_of_file(process.tty)
-            elif not tty:
-                theirs.insert(0, os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC))
             switch = (user.uid, user.gid, list(user.groups)) if user.switch and slot is None else None
             job = (arguments, env, cwd, switch, bool(tty))
             keeper = pool.take()
@@ -468,6 +492,7 @@ class ProcessTable:
                 keeper.process = None
                 keeper.lost()
                 raise
+            process.oom_before = self.oom_kills()  # it can hardly have begun
         except OSError as error:
             for output in process.outputs:
                 output.close()
@@ -569,6 +594,7 @@ class ProcessTable:
             if oldest is None:
                 break
             self.release(oldest)
+        self.loop.after.append(self.prepare)  # behind the flush of what was just said
 
     def release(self, process):
         if process.exit is None:

@@ -161,7 +161,7 @@ class SlotTable:
         slot.state = "resetting"
         slot.uid = None
         slot.batch, slot.queue = None, []
-        slot.sandbox_env = self.daemon.table.env
+        slot.sandbox_env = self.daemon.table.base_env
         return slot
 
     @staticmethod

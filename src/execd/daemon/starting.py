@@ -8,7 +8,11 @@ import _signal
 
 SPAWN_SETS_SESSIONS = True
 NO_ROOM = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
-DEFAULT_AGAIN = [int(getattr(_signal, name)) for name in ("SIGPIPE", "SIGXFZ", "SIGXFSZ") if hasattr(_signal, name)]
+# What we ignore, or whoever started us, is no matter of the command. For posix_spawn all of them: the C library would ask
+# for the state of each that is not named.
+SIGNALS = sorted(_signal.valid_signals() - {_signal.SIGKILL, _signal.SIGSTOP})
+IGNORED = [each for each in SIGNALS if _signal.getsignal(each) == _signal.SIG_IGN]
+EMPTY = -1  # a descriptor that is not there yet: /dev/null
 
 
 class NotStarted(Exception):
@@ -59,9 +63,12 @@ def candidates(program, env):
 def spawn(program, argv, env, fds, switch, tty):
     global SPAWN_SETS_SESSIONS
     if SPAWN_SETS_SESSIONS and switch is None and not tty:
-        actions = [(os.POSIX_SPAWN_DUP2, fd, target) for target, fd in enumerate(fds)]
+        actions = [
+            (os.POSIX_SPAWN_OPEN, target, b"/dev/null", os.O_RDONLY, 0) if fd == EMPTY else (os.POSIX_SPAWN_DUP2, fd, target)
+            for target, fd in enumerate(fds)
+        ]
         try:
-            return os.posix_spawn(program, argv, env, file_actions=actions, setsid=True, setsigdef=DEFAULT_AGAIN)
+            return os.posix_spawn(program, argv, env, file_actions=actions, setsid=True, setsigdef=SIGNALS)
         except NotImplementedError:  # a C library without POSIX_SPAWN_SETSID
             SPAWN_SETS_SESSIONS = False
     return fork_and_exec(program, argv, env, fds, switch, tty)
@@ -85,10 +92,10 @@ def fork_and_exec(program, argv, env, fds, switch, tty):
                 import termios
 
                 fcntl.ioctl(fds[0], termios.TIOCSCTTY, 0)
-            for each in DEFAULT_AGAIN:
+            for each in IGNORED:
                 _signal.signal(each, _signal.SIG_DFL)
             for target, fd in enumerate(fds):
-                os.dup2(fd, target)
+                os.dup2(os.open("/dev/null", os.O_RDONLY) if fd == EMPTY else fd, target)
             if switch is not None:
                 uid, gid, groups = switch
                 os.setgroups(groups)
