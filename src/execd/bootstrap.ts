@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { once } from 'node:events'
-import { abortError } from '../kit/deadline.ts'
+import { abortError, firstOf } from '../kit/deadline.ts'
 import { AnyplaceError } from '../spec/index.ts'
 import type { CallOptions, Channel } from '../spec/index.ts'
 import { compiledFor, keepCompiled, readCompiled } from './compiled.ts'
@@ -52,6 +52,7 @@ const STARTED_WITH = [
   'begin',
   'supervisor',
   'daemon',
+  'arrivals',
   'loop',
   'wire',
   'journal',
@@ -261,7 +262,7 @@ export async function bootstrap(
 async function hasOutput({ stdout, exit }: Channel, given: AbortSignal | undefined): Promise<boolean> {
   if (stdout.readableLength > 0) return true
   const abort = new AbortController()
-  const signal = given ? AbortSignal.any([given, abort.signal]) : abort.signal
+  const signal = given ? firstOf(given, abort.signal) : abort.signal
   return await Promise.race([
     once(stdout, 'readable', { signal }).then(() => stdout.readableLength > 0),
     exit.then(() => false),

@@ -18,6 +18,8 @@
 export const PROTOCOL_VERSION = 1
 /** Skips whatever a login shell or a platform prints first. The first byte never occurs in text. */
 export const MAGIC: Uint8Array = new TextEncoder().encode('\u0001anyplace-execd\u0001\n')
+/** What a client sends first that connects to the daemon's unix socket itself, for the frames to come over that socket. */
+export const SOCKET_GREETING: Uint8Array = Uint8Array.of(2)
 /** More noise than this before MAGIC is not our daemon. */
 export const MAX_NOISE_BYTES: number = 64 * 1024
 export const HEADER_BYTES = 9

@@ -23,6 +23,11 @@ export interface Machine {
   run(argv: readonly string[], options?: MachineRunOptions): Promise<Channel>
   /** Opens a stream to a unix socket. Rejects with `engine-unavailable` and the reason. */
   connect(socketPath: string, options?: CallOptions): Promise<Duplex>
+  /**
+   * Like `connect`, past whatever else this client has running on the machine: for a stream that lasts and carries much.
+   * Undefined where there is no such way.
+   */
+  connectDirectly(socketPath: string, options?: CallOptions): Promise<Duplex | undefined>
   /** Undefined when there is no such file; other failures reject. */
   readFile(path: string, options?: CallOptions): Promise<Uint8Array | undefined>
   /** Writes all of it or nothing (a temporary file, then a rename). Parents are made with mode 0700. */

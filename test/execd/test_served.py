@@ -1,6 +1,9 @@
 """What only a running daemon can get wrong. Run by test/execd/daemon.test.ts."""
+import json
 import os
 import shutil
+import socket
+import struct
 import sys
 import time
 import unittest
@@ -153,6 +156,34 @@ class ServedTest(unittest.TestCase):
                 time.sleep(0.3)
                 for _ in range(5):
                     works()
+        with open(client.directory + "/run/log") as file:
+            self.assertEqual(file.read(), "")
+        client.close()
+
+    def test_whoever_connects_and_says_nothing_holds_nobody_up(self):
+        client = self.client()
+
+        def connect(said):
+            sock = socket.socket(socket.AF_UNIX)
+            sock.settimeout(20)
+            sock.connect(client.directory + "/run/execd.sock")
+            sock.sendall(said)
+            return sock
+
+        silent, wrong = connect(b""), connect(b"\x07")
+        self.assertEqual(wrong.recv(1), b"")
+        with connect(b"\x02") as direct:
+            came = b""
+            while b"anyplace-execd\x01\n" not in came:
+                came += direct.recv(65536)
+            payload = json.dumps({"op": "spawn", "argv": ["echo", "here"], "stdin": 0, "stdout": 2, "stderr": 3, "keep": False}).encode()
+            direct.sendall(struct.pack(">IBI", len(payload), 2, 1) + payload)
+            while b'"exitCode":0' not in came:
+                came += direct.recv(65536)
+            self.assertIn(b"here\n", came)
+        ident, _ = client.spawn("true")
+        self.assertEqual(client.until(4, ident)["exitCode"], 0)
+        self.assertEqual(silent.recv(1), b"")  # after five seconds
         with open(client.directory + "/run/log") as file:
             self.assertEqual(file.read(), "")
         client.close()

@@ -1,11 +1,15 @@
 import { randomBytes } from 'node:crypto'
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { once } from 'node:events'
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
+import type { Server } from 'node:net'
 import { join } from 'node:path'
 import { buffer, text } from 'node:stream/consumers'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { localMachine } from '../../src/providers/local/index.ts'
 import { closeHostLinks, sshProvider } from '../../src/providers/ssh/index.ts'
+import { runtimeDirectory } from '../../src/providers/ssh/runtime-directory.ts'
+import { openSandbox } from '../../src/sandboxes/open-sandbox.ts'
 import type { Machine } from '../../src/spec/index.ts'
 import { labTarget, sshLabProblem, stateWithPins } from '../support/ssh-lab.ts'
 
@@ -126,5 +130,53 @@ describe.each(['this machine', 'a host behind SSH'])('%s', (which) => {
         code: 'engine-unavailable',
         message: expect.stringMatching(reason) as string,
       })
+  })
+})
+
+describe.skipIf(problem !== undefined)('past the host’s daemon', () => {
+  const echo = async (path: string): Promise<Server> => {
+    const server = createServer({ allowHalfOpen: true }, (socket) => socket.pipe(socket)).listen(path)
+    await once(server, 'listening')
+    return server
+  }
+  const machineAt = (server: 'jump' | 'target'): Promise<Machine> =>
+    sshProvider(labTarget(server, { workspace: join(home, 'workspace') })).machine!()
+
+  test('a stream to a socket is a channel of the connection, and nobody else can come that way', async () => {
+    const path = join(home, 'echo.sock')
+    const server = await echo(path)
+    const machine = await machineAt('jump')
+    const bytes = randomBytes(3_000_000)
+    await machine.facts() // which connects
+    const before = readdirSync(await runtimeDirectory())
+    await Promise.all(
+      Array.from({ length: 20 }, async () => {
+        const stream = await machine.connectDirectly(path)
+        stream!.end(bytes)
+        expect((await buffer(stream!)).equals(bytes)).toBe(true)
+      }),
+    )
+    expect(readdirSync(await runtimeDirectory()).sort()).toEqual(before.sort())
+    await expect(machine.connectDirectly(path, { signal: AbortSignal.abort() })).rejects.toMatchObject({
+      code: 'cancelled',
+    })
+    server.close()
+  })
+
+  test('where the server forwards none, the sandbox is reached through the host’s daemon', async () => {
+    const path = join(home, 'refused.sock')
+    const server = await echo(path)
+    const machine = await machineAt('target')
+    const stream = await machine.connectDirectly(path)
+    let received = 0
+    stream!.on('data', (chunk: Buffer) => (received += chunk.length))
+    stream!.write('x')
+    await new Promise((done) => stream!.once('close', done))
+    expect(received).toBe(0)
+    expect(await machine.connectDirectly(path)).toBeUndefined()
+    server.close()
+    const provider = sshProvider(labTarget('target', { workspace: join(home, 'other-workspace') }))
+    await using box = await openSandbox({ provider, engine: 'direct' }, { timeoutMs: 60_000 })
+    expect((await box.run(['echo', 'reached'])).stdout).toBe('reached\n')
   })
 })

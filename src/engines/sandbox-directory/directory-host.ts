@@ -1,5 +1,6 @@
 import { bootstrap } from '../../execd/bootstrap.ts'
 import type { DaemonConfig } from '../../execd/bootstrap.ts'
+import { daemonSocket, dialDaemon } from '../../execd/dial.ts'
 import { AnyplaceError } from '../../spec/index.ts'
 import type { CallOptions, Channel, Host, HostInfo, Machine, MachineFacts, OpenRequest } from '../../spec/index.ts'
 import { DEFAULTS } from '../../spec/index.ts'
@@ -65,8 +66,23 @@ export class DirectoryHost implements Host {
   async connect(options: CallOptions = {}): Promise<Channel> {
     const first = this.#first
     this.#first = undefined
-    if (first !== undefined) return first
-    if (this.#closing !== undefined) throw this.#gone()
+    if (first === undefined && this.#closing !== undefined) throw this.#gone()
+    // On another machine the channel of the start goes through that machine's own daemon.
+    if (first !== undefined && this.#machine.isLocal) return first
+    let isTaken = false
+    try {
+      const direct = await this.#dial(options)
+      if (direct !== undefined) return direct
+      if (first === undefined) return await this.#connectAgain(options)
+      isTaken = true
+      return first
+    } finally {
+      if (!isTaken) first?.close().catch(() => undefined)
+    }
+  }
+
+  /** Through a connector, which takes a moment to start and tells why when it cannot. */
+  async #connectAgain(options: CallOptions): Promise<Channel> {
     const config = configOf(this.#facts, this.#record, { env: {}, journalDirectory: '', ownPidNamespace: false })
     try {
       return await bootstrap(connector(this.#machine, this.#record), config, {
@@ -99,6 +115,13 @@ export class DirectoryHost implements Host {
     return this.close()
   }
 
+  /** @throws what the signal says */
+  async #dial(options: CallOptions): Promise<Channel | undefined> {
+    const socket = daemonSocket(runDirectory(this.#facts, this.#record))
+    if (socket === undefined) return undefined
+    return dialDaemon((given) => this.#machine.connectDirectly(socket, given), options)
+  }
+
   async #close(options: CallOptions): Promise<void> {
     const first = this.#first
     this.#first = undefined
@@ -123,10 +146,14 @@ function connector(machine: Machine, record: SandboxRecord) {
     machine.run([record.python, ...rest], { ...options, env: MACHINE_ENV, cwd: '/' })
 }
 
+function runDirectory(facts: MachineFacts, record: SandboxRecord): string {
+  return `${sandboxDirectory(facts.stateDirectory, record.id)}/run`
+}
+
 function configOf(facts: MachineFacts, record: SandboxRecord, daemon: DaemonStart): DaemonConfig {
   return {
     sandboxId: record.id,
-    runDirectory: `${sandboxDirectory(facts.stateDirectory, record.id)}/run`,
+    runDirectory: runDirectory(facts, record),
     workdir: record.workdir,
     user: daemon.user,
     slotUids: daemon.slotUids,

@@ -3,12 +3,12 @@ import os
 import sys
 import time
 
-import _socket
 import keepers
 import slot_powers
 import supervisor
 import users
 import wire
+from arrivals import Arrivals
 from loop import Loop
 from processes import SIGNALS, ProcessTable
 from streams import Sink, Source, widen
@@ -24,9 +24,9 @@ splice = getattr(os, "splice", None)  # Python 3.10
 
 
 class Connection:
-    """One client: its frames in, its frames out, its streams."""
+    """One client: its frames in, its frames out, its streams. `sock`: whoever gave us the descriptors lives as long as it does."""
 
-    def __init__(self, daemon, sock, fd_in, fd_out):
+    def __init__(self, daemon, fd_in, fd_out, sock=None):
         self.daemon, self.sock, self.fd_in, self.fd_out = daemon, sock, fd_in, fd_out
         self.loop = daemon.loop
         self.buffer = b""  # the beginning of a frame whose rest is still to come
@@ -46,7 +46,8 @@ class Connection:
             os.set_blocking(fd, False)
             widen(fd)
         self.loop.watch(fd_in, self.readable, read=True)
-        self.loop.watch(sock.fileno(), self.hung_up, read=True)
+        if sock is not None:
+            self.loop.watch(sock.fileno(), self.hung_up, read=True)
         self.queue.append(wire.MAGIC)
         self.send(wire.HELLO, 0, wire.dumps(daemon.hello()))
 
@@ -259,8 +260,11 @@ class Connection:
         if self.closed:
             return
         self.closed = True
-        for fd in (self.fd_in, self.fd_out, self.sock.fileno()):
+        for fd in (self.fd_in, self.fd_out):
             self.loop.unwatch(fd)
+        if self.sock is not None:
+            self.loop.unwatch(self.sock.fileno())
+            self.sock.close()
         for job in tuple(self.jobs.values()):
             job.cancel()
         self.daemon.table.connection_lost(self)
@@ -268,7 +272,6 @@ class Connection:
         self.stalled = []
         os.close(self.fd_in)
         os.close(self.fd_out)
-        self.sock.close()
         self.daemon.connections.discard(self)
         self.daemon.active()
 
@@ -278,11 +281,7 @@ class Daemon:
         self.config = config
         self.loop = Loop()
         Sink.loop = Source.loop = self.loop
-        self.any_peer = any_peer
         self.expiry_fd = expiry_fd
-        self.listener = _socket.socket(fileno=listener_fd)
-        self.listener.setblocking(False)
-        os.set_inheritable(listener_fd, False)
         os.set_inheritable(expiry_fd, False)
         self.connections = set()
         self.oom_file = find_oom_file()
@@ -301,7 +300,7 @@ class Daemon:
         self.files = None
         self.slots = None
         self.slot_powers = slot_powers.powers(config)
-        self.loop.watch(listener_fd, self.accept, read=True)
+        self.arrivals = Arrivals(self.loop, listener_fd, any_peer, self.connect)
         if lifeline is not None:
             self.loop.watch(lifeline, lambda _events: self.end(), read=True)
         if config.get("idleTimeoutMs"):
@@ -353,31 +352,9 @@ class Daemon:
         except (OSError, ValueError, IndexError):
             return 0
 
-    def accept(self, _events):
-        try:
-            fd, _ = self.listener._accept()
-        except OSError:
-            return
-        os.set_inheritable(fd, False)
-        sock = _socket.socket(fileno=fd)
-        try:
-            peer = sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12)
-            uid = int.from_bytes(peer[4:8], sys.byteorder)
-            if not self.any_peer and uid not in (0, os.geteuid()):
-                raise OSError("a stranger")
-            sock.settimeout(5)  # the connector sends its descriptors right after it connected
-            data, fds = keepers.receive_fds(sock, 1, 2)
-            if len(fds) != 2:
-                for fd in fds:
-                    os.close(fd)
-                raise OSError("no descriptors came")
-            sock.send(b"\x01")
-            sock.setblocking(False)
-        except OSError:
-            sock.close()
-            return
+    def connect(self, fd_in, fd_out, sock=None):
         self.active()
-        self.connections.add(Connection(self, sock, fds[0], fds[1]))
+        self.connections.add(Connection(self, fd_in, fd_out, sock))
 
     def active(self):
         self.last_active = time.monotonic()

@@ -21,6 +21,7 @@ export function localMachine(): Machine {
     },
     run: (argv, options) => childChannel(argv, options ?? {}),
     connect: connectSocket,
+    connectDirectly: connectSocket,
     readFile: async (path, options) => {
       throwIfAborted(options?.signal)
       return readFile(path).catch((error: unknown) => {

@@ -1,16 +1,20 @@
 import { existsSync } from 'node:fs'
+import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { debuglog } from 'node:util'
 import { encodeFrame } from '../../execd/frames.ts'
 import { FrameType } from '../../execd/protocol.ts'
 import type { DaemonConnection } from '../../execd/connection.ts'
 import type { ChildChannel } from '../../kit/child-channel.ts'
 import { AnyplaceError } from '../../spec/index.ts'
+import type { CallOptions } from '../../spec/index.ts'
 import type { HostFacts } from './host-facts.ts'
 import { resolveTarget } from './ssh-config.ts'
 import { MasterError, openHostSession } from './host-session.ts'
 import type { HostSession } from './host-session.ts'
 import { connectionKey, forgetMaster, idleCloseMs, sharedMaster, shareMaster, startMaster } from './master.ts'
 import type { Master } from './master.ts'
+import { openSocketChannel } from './mux-forward.ts'
 import { place } from './ssh-failure.ts'
 import { SessionPool } from './session-pool.ts'
 import type { PrivateKey, SshTarget } from './ssh-target.ts'
@@ -31,6 +35,10 @@ export class HostLink {
   /** Sessions of their own, for a host without a daemon. */
   readonly sessions: SessionPool
   readonly #daemon: { readonly connection: DaemonConnection; readonly channel: ChildChannel } | undefined
+  readonly #hasProxy: Promise<boolean>
+  /** False once a channel to a socket was closed before anything came: the server allows none, or nothing was there. */
+  #forwards = true
+  readonly #sockets = new Set<Socket>()
   #uses = 0
   #idle: NodeJS.Timeout | undefined
   #end: () => void = () => undefined
@@ -49,9 +57,11 @@ export class HostLink {
     this.closed = (lost === undefined ? ended : Promise.race([lost, ended])).then(() => {
       this.#isClosed = true
       clearTimeout(this.#idle)
+      for (const socket of this.#sockets) socket.destroy(new Error('The link has ended.'))
     })
     this.#daemon?.channel.unref()
     this.#rest()
+    this.#hasProxy = this.#findProxy()
     void this.#hastenThroughProxies()
   }
 
@@ -85,6 +95,28 @@ export class HostLink {
     }
   }
 
+  /**
+   * A stream to a unix socket of the host that is a channel of the connection itself: half of the way through the host's
+   * daemon, and none of its work. Undefined where the server forwards none, and behind jump hosts, whose servers have to be
+   * hastened. It ends with the link.
+   */
+  async openSocket(path: string, options: CallOptions = {}): Promise<Duplex | undefined> {
+    if (!this.#forwards || (await this.#hasProxy)) return undefined
+    const socket = await openSocketChannel(this.master, path, options)
+    if (socket === undefined) {
+      this.#forwards = false
+      return undefined
+    }
+    const done = this.use()
+    this.#sockets.add(socket)
+    socket.once('close', () => {
+      done()
+      this.#sockets.delete(socket)
+      if (socket.bytesRead === 0) this.#forwards = false
+    })
+    return socket
+  }
+
   /** Ends the session; the master ends itself when nobody else uses it. */
   async close(): Promise<void> {
     this.#end()
@@ -97,16 +129,19 @@ export class HostLink {
    */
   async #hastenThroughProxies(): Promise<void> {
     const daemon = this.#daemon
-    if (daemon === undefined) return
+    if (daemon === undefined || !(await this.#hasProxy)) return
+    const nothing = encodeFrame(FrameType.pong, 0, new Uint8Array(8))
+    daemon.channel.stdout.on('data', (chunk: Uint8Array) => {
+      if (chunk.byteLength < SMALL_BYTES) daemon.connection.writer.send(nothing)
+    })
+  }
+
+  async #findProxy(): Promise<boolean> {
     try {
-      const { hasProxy } = this.master.resolved ?? (await resolveTarget(this.target))
-      if (!hasProxy) return
-      const nothing = encodeFrame(FrameType.pong, 0, new Uint8Array(8))
-      daemon.channel.stdout.on('data', (chunk: Uint8Array) => {
-        if (chunk.byteLength < SMALL_BYTES) daemon.connection.writer.send(nothing)
-      })
+      return (this.master.resolved ?? (await resolveTarget(this.target))).hasProxy
     } catch (error) {
       debug('%s: %s', place(this.target, undefined), error)
+      return false
     }
   }
 

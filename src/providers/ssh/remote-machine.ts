@@ -35,6 +35,7 @@ export function remoteMachine(label: string, link: () => Promise<HostLink>): Mac
     facts: (options) => withLink(options, async ({ facts }) => facts),
     run: (argv, options = {}) => withLink(options, (connected) => run(connected, argv, options)),
     connect: (path, options) => withLink(options, (connected) => connect(connected, path, options)),
+    connectDirectly: (path, options) => withLink(options, (connected) => connected.openSocket(path, options)),
     readFile: (path, options) =>
       withFiles(options, (files) =>
         files.read(path, { ...options, maxBytes: MAX_FILE_BYTES }).catch((error: unknown) => {
