@@ -36,8 +36,6 @@ export class HostLink {
   readonly sessions: SessionPool
   readonly #daemon: { readonly connection: DaemonConnection; readonly channel: ChildChannel } | undefined
   readonly #hasProxy: Promise<boolean>
-  /** False once a channel to a socket was closed before anything came: the server allows none, or nothing was there. */
-  #forwards = true
   readonly #sockets = new Set<Socket>()
   #uses = 0
   #idle: NodeJS.Timeout | undefined
@@ -97,23 +95,20 @@ export class HostLink {
 
   /**
    * A stream to a unix socket of the host that is a channel of the connection itself: half of the way through the host's
-   * daemon, and none of its work. Undefined where the server forwards none, and behind jump hosts, whose servers have to be
-   * hastened. It ends with the link.
+   * daemon, and none of its work. It ends with the link, and at once where the server forwards none. Undefined where the master
+   * takes none, and behind jump hosts, whose servers have to be hastened.
    */
   async openSocket(path: string, options: CallOptions = {}): Promise<Duplex | undefined> {
-    if (!this.#forwards || (await this.#hasProxy)) return undefined
+    if (await this.#hasProxy) return undefined
     const socket = await openSocketChannel(this.master, path, options)
-    if (socket === undefined) {
-      this.#forwards = false
-      return undefined
-    }
+    if (socket === undefined) return undefined
     const done = this.use()
     this.#sockets.add(socket)
     socket.once('close', () => {
       done()
       this.#sockets.delete(socket)
-      if (socket.bytesRead === 0) this.#forwards = false
     })
+    if (this.#isClosed) socket.destroy()
     return socket
   }
 
