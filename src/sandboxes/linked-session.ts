@@ -23,6 +23,9 @@ import type { Link } from './link.ts'
 import type { Redactor } from './redactor.ts'
 import { CountingSink, ResumableProcess } from './resumable-process.ts'
 
+/** Of what can be repeated. One that is lost may meet the end of what the link went through, and the next one its beginning. */
+const ATTEMPTS = 3
+
 /** A session that outlives its connection, gives the secrets to each process and takes them out of every error. */
 export class LinkedSession implements Session, TransientStarter {
   readonly files: Files
@@ -129,7 +132,7 @@ export class LinkedSession implements Session, TransientStarter {
       } catch (error) {
         const meaning = await this.#explain(error)
         const repeatable = typeof options.repeatable === 'function' ? options.repeatable() : options.repeatable === true
-        if (attempt > 1 || !repeatable || !AnyplaceError.is(meaning, 'connection-lost')) throw meaning
+        if (attempt >= ATTEMPTS || !repeatable || !AnyplaceError.is(meaning, 'connection-lost')) throw meaning
       }
     }
   }

@@ -404,7 +404,10 @@ class StartingTest(unittest.TestCase):
             pid = starting.start([b"sh", b"-c", b"id -u; echo here > /dev/tty"], self.ENV, b"/", (slave, slave, slave), switch, True)
             os.close(slave)
             self.assertEqual(os.waitpid(pid, 0)[1], 0)
-            self.assertEqual(os.read(master, 100).split(), [b"%d" % (switch[0] if switch else os.geteuid()), b"here"])
+            came = b""
+            while b"here" not in came:  # it comes in pieces
+                came += os.read(master, 100)
+            self.assertEqual(came.split(), [b"%d" % (switch[0] if switch else os.geteuid()), b"here"])
             os.close(master)
 
 

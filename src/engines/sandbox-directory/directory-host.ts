@@ -91,8 +91,11 @@ export class DirectoryHost implements Host {
         python: this.#record.python,
       })
     } catch (error) {
-      const info = await this.#current(options).catch(() => undefined)
-      if (!AnyplaceError.is(error, 'cancelled') && info?.state !== 'running') throw this.#gone(info, error)
+      if (AnyplaceError.is(error, 'cancelled')) throw error
+      const info = await this.#current(options).catch(() => {
+        throw error // what cannot be asked has not ended as far as we know
+      })
+      if (info?.state !== 'running') throw this.#gone(info, error)
       throw error
     }
   }
@@ -126,7 +129,11 @@ export class DirectoryHost implements Host {
     const first = this.#first
     this.#first = undefined
     await first?.close()
-    await removeSandbox(this.#machine, this.#facts.stateDirectory, this.#record, options)
+    const remove = (): Promise<void> => removeSandbox(this.#machine, this.#facts.stateDirectory, this.#record, options)
+    await remove().catch((error: unknown) => {
+      if (!AnyplaceError.is(error, 'connection-lost')) throw error
+      return remove() // over a new link; what is gone already is no error
+    })
   }
 
   async #current(options: CallOptions): Promise<HostInfo | undefined> {

@@ -55,6 +55,8 @@ def own(daemon):
         pids.add(daemon.files.pid)
         pids.update(trees.children_of(daemon.files.pid))
     for connection in daemon.connections:
+        if connection.sock is None:  # its client is no process of the place
+            continue
         import _socket
 
         peer = connection.sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12)
