@@ -120,10 +120,8 @@ async function readFields(stdout: Readable): Promise<Fields> {
       for (let chunk = stdout.read() as Buffer | null; chunk !== null; chunk = stdout.read() as Buffer | null) {
         bytes = Buffer.concat([bytes, chunk])
         const begin = bytes.indexOf(mark)
-        if (begin < 0) {
-          if (bytes.byteLength > MAX_NOISE_BYTES) return ended(true)()
-          continue
-        }
+        if ((begin < 0 ? bytes.byteLength : begin) > MAX_NOISE_BYTES) return ended(true)()
+        if (begin < 0) continue
         let at = begin + mark.byteLength
         const fields: string[] = []
         while (fields.length < FIELDS) {
