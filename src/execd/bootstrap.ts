@@ -259,7 +259,7 @@ export async function bootstrap(
 }
 
 /** Waits until there is something to read; false when the far end is done instead. */
-async function hasOutput({ stdout, exit }: Channel, given: AbortSignal | undefined): Promise<boolean> {
+export async function hasOutput({ stdout, exit }: Channel, given: AbortSignal | undefined): Promise<boolean> {
   if (stdout.readableLength > 0) return true
   const abort = new AbortController()
   const signal = given ? firstOf(given, abort.signal) : abort.signal

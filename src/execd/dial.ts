@@ -1,9 +1,9 @@
-import { once } from 'node:events'
 import { Readable } from 'node:stream'
 import type { Duplex } from 'node:stream'
 import { abortError, deadlineSignal } from '../kit/deadline.ts'
 import { AnyplaceError } from '../spec/index.ts'
 import type { CallOptions, Channel, ChannelExit } from '../spec/index.ts'
+import { hasOutput } from './bootstrap.ts'
 import { SOCKET_GREETING } from './protocol.ts'
 
 /** A unix socket's path has room for this much; on some systems for less. */
@@ -34,9 +34,7 @@ export async function dialDaemon(
     if (socket === undefined) return undefined
     const channel = socketChannel(socket)
     socket.write(SOCKET_GREETING)
-    const answer = once(socket, 'readable', { signal })
-    await Promise.race([answer, channel.exit])
-    if (socket.readableLength > 0) return channel
+    if (await hasOutput(channel, signal)) return channel
   } catch {
     if (options.signal?.aborted) {
       socket?.destroy()

@@ -59,11 +59,6 @@ class Loop:
             except (OSError, ValueError):
                 pass
 
-    def close(self, fd):
-        """For one that nobody else has: with its last descriptor the kernel forgets the watch too."""
-        self.handlers.pop(fd, None)
-        os.close(fd)
-
     def later(self, seconds, call):
         timer = Timer(time.monotonic() + seconds, call, self)
         heappush(self.timers, timer)

@@ -130,13 +130,10 @@ class Output:
 
     def close(self):
         if self.fd >= 0:
-            loop = self.process.table.loop
+            self.process.table.loop.unwatch(self.fd)
             if self.tty:
-                loop.unwatch(self.fd)
                 self.process.tty = -1
-                os.close(self.fd)
-            else:
-                loop.close(self.fd)
+            os.close(self.fd)
             self.fd = -1
         self.eof = True
         self.watched = False
