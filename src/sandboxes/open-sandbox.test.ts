@@ -146,6 +146,20 @@ describe('a lost link', () => {
     expect(place().commands.size).toBe(1)
   })
 
+  test('nor does one that breaks once more while it is made again', async () => {
+    const { open, place } = world()
+    const box = await open()
+    place().onSpawn = (command) => {
+      let looks = 2 // one connection's: whether it fails, and with what
+      Object.defineProperty(place(), 'unreachable', { get: () => (looks-- > 0 ? lost() : undefined) })
+      place().breakLinks()
+      command.print('once')
+      command.end()
+    }
+    expect(await box.run(['job'])).toMatchObject({ exitCode: 0, stdout: 'once' })
+    expect(place().commands.size).toBe(1)
+  })
+
   test('run with input is killed, since nobody knows how much arrived', async () => {
     const { open, place } = world()
     const box = await open()

@@ -398,6 +398,23 @@ class StartingTest(unittest.TestCase):
 
         self.both(check)
 
+    def test_a_command_ignores_no_signal_because_whoever_started_us_does(self):
+        script = """import os, signal, sys
+for each in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+    signal.signal(each, signal.SIG_IGN)
+sys.path.insert(0, sys.argv[1])
+import starting
+for way in (True, False):
+    starting.SPAWN_SETS_SESSIONS = way
+    pid = starting.start([b"grep", b"SigIgn", b"/proc/self/status"], dict(os.environb), b"/", (0, 1, 2))
+    assert os.waitpid(pid, 0)[1] == 0
+"""
+        said = subprocess.run([sys.executable, "-B", "-c", script, os.path.dirname(starting.__file__)], capture_output=True)
+        words = said.stdout.split()
+        self.assertEqual(words[::2], [b"SigIgn:"] * 2, said.stderr)
+        of_the_c_library = 0x180000000  # its own 32 and 33, which its posix_spawn leaves ignored
+        self.assertEqual([int(word, 16) & ~of_the_c_library for word in words[1::2]], [0, 0])
+
     def test_a_terminal_is_the_commands_own(self):
         for switch in (None, (1234, 1235, [1235])) if os.geteuid() == 0 else (None,):
             master, slave = os.openpty()
