@@ -117,7 +117,10 @@ verifies('stats:reported', async ({ open }) => {
   const after = await box.stats()
   assert.ok(after.cpuSeconds > before.cpuSeconds, `cpu went from ${before.cpuSeconds} to ${after.cpuSeconds} s`)
   assert.ok(after.processes >= before.processes + 3, `processes went from ${before.processes} to ${after.processes}`)
-  assert.ok(after.memoryBytes > 0)
-  assert.ok(after.diskTotalBytes > 0 && after.diskUsedBytes > 0 && after.diskUsedBytes <= after.diskTotalBytes)
+  assert.ok(after.memoryBytes > 0, `memory is ${after.memoryBytes} bytes`)
+  assert.ok(
+    after.diskUsedBytes > 0 && after.diskUsedBytes <= after.diskTotalBytes,
+    `of ${after.diskTotalBytes} bytes of disk ${after.diskUsedBytes} are used`,
+  )
   await busy.kill()
 })

@@ -20,6 +20,7 @@ sys.dont_write_bytecode = True
 import journal  # noqa: E402
 import keepers  # noqa: E402
 import starting  # noqa: E402
+import stats  # noqa: E402
 import tar  # noqa: E402
 import trees  # noqa: E402
 import users  # noqa: E402
@@ -450,6 +451,22 @@ class SupervisorTest(unittest.TestCase):
             self.assertEqual(os.waitpid(pid, 0)[1], 0)
             self.assertGreaterEqual(time.monotonic() - began, 0.55)
             self.assertLess(time.monotonic() - began, 5)
+
+
+class StatsTest(unittest.TestCase):
+    def reported(self, charged):
+        with tempfile.TemporaryDirectory() as directory:
+            for name, text in (("memory.current", charged), ("memory.max", "max"), ("memory.stat", "inactive_file 1000")):
+                with open(os.path.join(directory, name), "w") as file:
+                    file.write("%s\n" % text)
+            result = {"memoryBytes": 3_000_000, "daemonMemoryBytes": 5_000_000, "cpuSeconds": 1.5}
+            with mock.patch.object(stats, "ROOT", directory):
+                stats.from_cgroup(result)
+            return result["memoryBytes"]
+
+    def test_a_cgroup_that_was_charged_for_less_than_the_daemon_holds(self):
+        self.assertEqual(self.reported(20_001_000), 15_000_000)
+        self.assertEqual(self.reported(4_000_000), 3_000_000)
 
 
 class UsersTest(unittest.TestCase):

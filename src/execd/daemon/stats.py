@@ -106,7 +106,9 @@ def from_cgroup(result):
             if name in ("inactive_file", "total_inactive_file"):
                 used = max(0, used - int(value))
                 break
-        result["memoryBytes"] = max(0, used - result["daemonMemoryBytes"])
+        # Files that another cgroup read first are charged there, those of the daemon too: what is left once the daemon's
+        # share is taken off can be less than the commands are known to hold.
+        result["memoryBytes"] = max(result["memoryBytes"], used - result["daemonMemoryBytes"])
     if limit is not None and limit < 1 << 60:
         result["memoryLimitBytes"] = limit
     nanos = number(ROOT + "/cpuacct/cpuacct.usage") or number(ROOT + "/cpu,cpuacct/cpuacct.usage")
