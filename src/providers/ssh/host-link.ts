@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { debuglog } from 'node:util'
@@ -191,7 +190,7 @@ async function connect(target: SshTarget, key: PrivateKey | undefined): Promise<
   const connecting = connectionKey(target, key)
   const timeoutMs = target.connectTimeoutMs ?? 20_000
   const shared = await sharedMaster(connecting)
-  if (existsSync(shared.controlPath)) {
+  if (shared !== undefined) {
     try {
       const session = await openHostSession(target, shared, { timeoutMs: Math.min(ADOPT_MS, timeoutMs) })
       debug('%s: over a master that was there', place(target, undefined))
@@ -200,7 +199,7 @@ async function connect(target: SshTarget, key: PrivateKey | undefined): Promise<
       const isWedged = AnyplaceError.is(error, 'timeout')
       if (!(error instanceof MasterError) && !isWedged) throw error
       debug('%s: the master that was there is %s', place(target, undefined), isWedged ? 'wedged' : error.message)
-      if (isWedged || error.fault === 'dead') await forgetMaster(shared)
+      if (isWedged || error.fault === 'dead') forgetMaster(shared)
     }
   }
   const master = await startMaster(target, key)

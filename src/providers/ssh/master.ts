@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
-import { link, mkdir, rename, rm, writeFile } from 'node:fs/promises'
+import { lstatSync, renameSync } from 'node:fs'
+import { link, mkdir, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { deadlineSignal } from '../../kit/deadline.ts'
 import type { ChildChannel } from '../../kit/child-channel.ts'
@@ -50,9 +51,17 @@ export function connectionKey(target: SshTarget, key: PrivateKey | undefined): s
   return createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 24)
 }
 
-/** The master that other programs of this user share for the key; it may be gone. */
-export async function sharedMaster(key: string): Promise<Master> {
-  return { controlPath: join(await runtimeDirectory(), key), resolved: undefined }
+/** A master that other programs of this user share. */
+export interface SharedMaster extends Master {
+  /** Of its socket: another one's has another. */
+  readonly inode: number
+}
+
+/** The master that is shared for the key; it may be dead. */
+export async function sharedMaster(key: string): Promise<SharedMaster | undefined> {
+  const controlPath = join(await runtimeDirectory(), key)
+  const inode = lstatSync(controlPath, { throwIfNoEntry: false })?.ino
+  return inode === undefined ? undefined : { controlPath, resolved: undefined, inode }
 }
 
 /**
@@ -129,10 +138,13 @@ export async function shareMaster(master: Master, key: string): Promise<void> {
  * Nobody finds this master any more: its socket is dead, or it passes nothing on. One that still answers is told to end;
  * nobody waits for that.
  */
-export async function forgetMaster(master: Master): Promise<void> {
-  const aside: Master = { ...master, controlPath: join(dirname(master.controlPath), uniqueName()) }
+export function forgetMaster(master: SharedMaster): void {
+  const { controlPath, inode } = master
+  const aside: Master = { ...master, controlPath: join(dirname(controlPath), uniqueName()) }
   try {
-    await rename(master.controlPath, aside.controlPath)
+    // Somebody else may have done it, and be at the next one already.
+    if (lstatSync(controlPath).ino !== inode) return
+    renameSync(controlPath, aside.controlPath)
   } catch {
     return // somebody else did
   }
