@@ -69,12 +69,14 @@ export function testFilesOutside(filters) {
   return paths.filter((path) => path.endsWith('.test.ts') && !filters.some((filter) => path.startsWith(filter)))
 }
 
-/** Up to the stack, at most 12 lines: a command that failed says why after its command line. */
+/** Up to the stack, at most 12 lines: a command that failed says why after its command line. Then the test's own line. */
 function firstLines(text = '') {
   const lines = stripVTControlCharacters(text).trim().split('\n')
   const stack = lines.findIndex((line) => /^\s+at /.test(line))
+  const place = lines.find((line) => /^\s+at .*\/(conformance|test|src)\//.test(line) && !line.includes('node_modules'))
   return lines
     .slice(0, Math.min(12, stack < 1 ? lines.length : stack))
+    .concat(place?.trim().replace(process.cwd(), '.') ?? [])
     .map((line) => (line.length > 300 ? `${line.slice(0, 300)}…` : line))
     .join('\n      ')
 }
