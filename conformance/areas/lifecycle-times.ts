@@ -129,7 +129,7 @@ verifies('lifecycle:idle-refused', async (context) => {
 
 verifies('lifecycle:idle-busy', async (context) => {
   const box = await context.open({ idleTimeoutMs: 2000, detached: true })
-  const process = await box.spawn(['sh', '-c', 'sleep 6; echo finished'])
+  const process = await box.spawn(['sh', '-c', 'sleep 9; echo finished'])
   await box.detach()
   await sleep(4000)
   const again = await context.target.api.attach(box.id, { on: context.target.on })

@@ -127,9 +127,8 @@ describe('childChannel', () => {
       const channel = await childChannel(['sleep', '60'])
       await channel.close()
     }
-    // Closed descriptors leave the event loop one turn later.
-    await new Promise((resolve) => setTimeout(resolve, 50))
-    expect(count()).toBeLessThanOrEqual(before)
+    // Closed descriptors leave the event loop some turns later.
+    await expect.poll(count, { timeout: 10_000 }).toBeLessThanOrEqual(before)
   })
 })
 

@@ -4,7 +4,6 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import process from 'node:process'
-import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { connectEngine } from '../../src/engines/docker/connection.ts'
 import { dockerEngine } from '../../src/engines/docker/docker-engine.ts'
@@ -177,8 +176,7 @@ function suite(kind: 'docker' | 'podman', engine: Engine): void {
     const serve = 'import socket;s=socket.create_server(("",8123));s.settimeout(8)\nwhile 1:s.accept()[0].close()'
     const serving = run(listener, `python3 -c '${serve}'`)
     const reach = `python3 -c 'import socket;socket.create_connection(("${address.trim()}",8123),2)'`
-    await delay(500)
-    expect((await run(listener, reach)).exitCode).toBe(0)
+    await expect.poll(async () => (await run(listener, reach)).exitCode, { timeout: 7000 }).toBe(0)
     expect((await run(other, reach)).exitCode).toBe(1)
     await serving
   })

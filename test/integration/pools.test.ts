@@ -190,10 +190,18 @@ for (const place of places) {
     const [a, b] = await Promise.all([pool.acquire('a'), pool.acquire('b')])
     const work = pool.executeBatch([
       { lease: a, tool: 'bash', args: { command: 'echo early' } },
-      { lease: a, tool: 'bash', args: { command: 'sleep 20; echo late' } },
+      { lease: a, tool: 'bash', args: { command: 'touch begun; sleep 20; echo late' } },
       { lease: b, tool: 'bash', args: { command: 'sleep 1; echo fine' } },
     ])
-    await new Promise((resolve) => setTimeout(resolve, 300))
+    const begun = (): Promise<boolean> =>
+      pool
+        .artifacts(a)
+        .read('begun')
+        .then(
+          () => true,
+          () => false,
+        )
+    await expect.poll(begun, { timeout: 15_000 }).toBe(true)
     await place.kill(a.sandbox)
     const results = await work
     expect(results.map(({ output, metadata }) => metadata.code ?? output)).toEqual([
