@@ -453,6 +453,32 @@ class SupervisorTest(unittest.TestCase):
             self.assertLess(time.monotonic() - began, 5)
 
 
+    def test_an_end_that_was_moved_in_time_is_seen_however_slow_we_are(self):
+        import supervisor
+
+        began = supervisor.boot_ms()
+        moved = iter([began + 300, began + 1200])
+
+        def read_slowly(_fd):
+            later = next(moved, began + 1200)  # the second is written before the first has come
+            time.sleep(0.4)
+            return later
+
+        with mock.patch.object(supervisor, "read_expiry", read_slowly):
+            pid = os.fork()
+            if pid == 0:
+                try:
+                    daemon = os.fork()
+                    if daemon == 0:
+                        time.sleep(20)
+                        os._exit(0)
+                    supervisor.supervise(began + 100, began + 60_000, 0, daemon, None, lambda: os.kill(daemon, 9))
+                finally:
+                    os._exit(99)
+        self.assertEqual(os.waitpid(pid, 0)[1], 0)
+        self.assertGreaterEqual(supervisor.boot_ms(), began + 1200)
+
+
 class StatsTest(unittest.TestCase):
     def reported(self, charged):
         with tempfile.TemporaryDirectory() as directory:

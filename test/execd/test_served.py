@@ -94,13 +94,15 @@ class ServedTest(unittest.TestCase):
             return len(os.listdir("/proc/%d/fd" % client.hello["pid"]))
 
         client.until(4, client.spawn("true")[0])
-        time.sleep(0.2)
+        time.sleep(0.2)  # what is made ahead is there
         before = count()
         for _ in range(10):
             client.until(4, client.spawn("no-such-program", stdin=True)[0])
             client.until(4, client.spawn("true", stdin=True)[0])
             client.until(4, client.spawn("true", stdin=True, pty={"columns": 80, "rows": 24})[0])
-        time.sleep(0.2)
+        until = time.monotonic() + 10
+        while count() > before + 1 and time.monotonic() < until:
+            time.sleep(0.01)
         self.assertLessEqual(count(), before + 1)
         client.close()
 
@@ -201,6 +203,19 @@ class ServedTest(unittest.TestCase):
         ident, _ = client.spawn("true")
         self.assertEqual(client.until(4, ident)["exitCode"], 0)
         client.close()
+
+    def test_nobody_is_told_of_more_time_when_the_end_has_come(self):
+        ends = int(time.time() * 1000) + 1500
+        client = self.client(expiresAtMs=ends, maxExpiresAtMs=ends + 60_000)
+        with open(client.directory + "/run/supervisor.pid") as file:
+            supervisor = int(file.read().split()[0])
+        self.assertGreater(client.answer(op="extend", timeoutMs=1600)["ok"]["expiresAtMs"], ends)
+        os.kill(supervisor, 19)  # it may have seen that the time is up, and not have ended us yet
+        time.sleep(1.7)
+        with self.assertRaises(EOFError):
+            client.answer(op="extend", timeoutMs=30_000)
+        os.kill(supervisor, 18)
+        client.leave()
 
     def test_pid_one_cannot_be_traced(self):
         client = self.client()

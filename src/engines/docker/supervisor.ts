@@ -33,14 +33,14 @@ up=\${up%.*}
 ends=$((\${1%???} - now + up + 1))
 max=$((\${2%???} - now + up + 1))
 while :; do
+  read -r up rest </proc/uptime || exit 70
   later=
   read -r later 2>/dev/null <"$3/expiry"
   case $later in *[!0-9]*) later= ;; esac
   later=\${later#"\${later%%[!0]*}"}
-  later=\${later%???}
-  if [ "\${later:-0}" -gt "$ends" ]; then ends=$later; fi
+  later=$((\${later:-0} / 1000 + 1))
+  if [ "$later" -gt "$ends" ]; then ends=$later; fi
   if [ "$ends" -gt "$max" ]; then ends=$max; fi
-  read -r up rest </proc/uptime || exit 70
   left=$((ends - \${up%.*}))
   if [ "$left" -le 0 ]; then exit 0; fi
   sleep "$left"

@@ -14,20 +14,21 @@ def begin(parts, listener_fd, expiry_fd):
     config = wire.loads(parts[b"config"])
     os.umask(0o022)
     any_peer = parts.get(b"role") == b"heir"
+    # From the wall clock's moments to the boot clock's, which nobody sets: the same for the supervisor and the daemon.
+    to_boot = supervisor.boot_ms() - supervisor.now_ms()
     _signal.signal(_signal.SIGPIPE, _signal.SIG_IGN)
     if parts[b"supervisor"] != b"self":
-        return serve(config, listener_fd, expiry_fd, None, any_peer)
+        return serve(config, listener_fd, expiry_fd, None, any_peer, to_boot)
     if not config.get("servesMachine"):
         supervisor.prctl(supervisor.PR_SET_CHILD_SUBREAPER, 1)
     lifeline, theirs = os.pipe()
     daemon = os.fork()
     if daemon == 0:
         os.close(theirs)
-        serve(config, listener_fd, expiry_fd, lifeline, any_peer)
+        serve(config, listener_fd, expiry_fd, lifeline, any_peer, to_boot)
     os.close(lifeline)
     os.close(listener_fd)
     supervisor.be_untraceable()
-    wall, boot = supervisor.now_ms(), supervisor.boot_ms()
 
     def kill_the_rest():
         if config["ownPidNamespace"] or config.get("servesMachine"):
@@ -47,8 +48,8 @@ def begin(parts, listener_fd, expiry_fd):
             os.execve(words[0], words, {b"PATH": b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"})
 
     supervisor.supervise(
-        boot + config["expiresAtMs"] - wall,
-        boot + config["maxExpiresAtMs"] - wall,
+        config["expiresAtMs"] + to_boot,
+        config["maxExpiresAtMs"] + to_boot,
         expiry_fd,
         daemon,
         None,
@@ -56,12 +57,12 @@ def begin(parts, listener_fd, expiry_fd):
     )
 
 
-def serve(config, listener_fd, expiry_fd, lifeline, any_peer):
+def serve(config, listener_fd, expiry_fd, lifeline, any_peer, to_boot):
     try:
         zygote = Zygote(not config.get("servesMachine"))
         import daemon
 
-        daemon.serve(config, listener_fd, expiry_fd, lifeline, any_peer, zygote)
+        daemon.serve(config, listener_fd, expiry_fd, lifeline, any_peer, to_boot, zygote)
     except BaseException:
         import traceback
 

@@ -277,7 +277,7 @@ class Connection:
 
 
 class Daemon:
-    def __init__(self, config, listener_fd, expiry_fd, lifeline, any_peer, zygote):
+    def __init__(self, config, listener_fd, expiry_fd, lifeline, any_peer, to_boot, zygote):
         self.config = config
         self.loop = Loop()
         Sink.loop = Source.loop = self.loop
@@ -285,11 +285,12 @@ class Daemon:
         os.set_inheritable(expiry_fd, False)
         self.connections = set()
         self.oom_file = find_oom_file()
-        wall, boot = supervisor.now_ms(), supervisor.boot_ms()
         # Deadlines count on the boot clock; the wall clock's moment is what people are told.
         self.expires_at_ms = config["expiresAtMs"]
-        self.expires = boot + config["expiresAtMs"] - wall
-        self.max_expires = boot + config["maxExpiresAtMs"] - wall
+        self.expires = config["expiresAtMs"] + to_boot
+        self.max_expires = config["maxExpiresAtMs"] + to_boot
+        if config["supervisor"] == "external":  # it has counted for itself, at another moment; no end is before the one here
+            supervisor.write_expiry(expiry_fd, self.expires)
         self.last_active = time.monotonic()
         self.pool = keepers.KeeperPool(self.loop, zygote)
         user = users.resolve(config.get("user"))
@@ -438,12 +439,15 @@ class Daemon:
 
     def on_extend(self, connection, ident, message, answer):
         timeout_ms = int(message["timeoutMs"])
+        ends = self.expires
         wanted = supervisor.boot_ms() + timeout_ms
         if wanted > self.expires:
             at_ms = supervisor.now_ms() + timeout_ms
             self.expires = min(wanted, self.max_expires)
             self.expires_at_ms = max(self.expires_at_ms, min(at_ms, self.config["maxExpiresAtMs"]))
             supervisor.write_expiry(self.expiry_fd, self.expires)
+        if supervisor.boot_ms() >= ends:  # the supervisor may have looked before we wrote: nobody can say yes any more
+            self.end()
         answer(ok={"expiresAtMs": self.expires_at_ms})
 
     def on_shutdown(self, connection, ident, message, answer):
@@ -466,9 +470,9 @@ def find_oom_file():
     return None
 
 
-def serve(config, listener_fd, expiry_fd, lifeline, any_peer, zygote):
+def serve(config, listener_fd, expiry_fd, lifeline, any_peer, to_boot, zygote):
     import gc
 
-    daemon = Daemon(config, listener_fd, expiry_fd, lifeline, any_peer, zygote)
+    daemon = Daemon(config, listener_fd, expiry_fd, lifeline, any_peer, to_boot, zygote)
     gc.freeze()
     daemon.loop.run()

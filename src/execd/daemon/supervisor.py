@@ -77,14 +77,14 @@ def supervise(expires_boot, max_boot, expiry_fd, daemon, daemon_file=None, befor
                     pass
             if pid == daemon:
                 finish(before_exit)
-        left = ends - boot_ms()
-        if left <= 0:
+        now = boot_ms()
+        if ends <= now:
+            # Read after the clock: what was written before the end it moves is seen.
             later = read_expiry(expiry_fd) if expiry_fd is not None else None
             ends = min(max(ends, later or 0), max_boot)
-            if ends <= boot_ms():
+            if ends <= now:
                 finish(before_exit)
-            continue
-        got = _signal.sigtimedwait([_signal.SIGCHLD, _signal.SIGTERM], min(left / 1000.0, 86400.0))
+        got = _signal.sigtimedwait([_signal.SIGCHLD, _signal.SIGTERM], min((ends - now) / 1000.0, 86400.0))
         # As pid 1 only a SIGTERM from outside the namespace (its sender has no pid here) ends us; commands cannot.
         if got is not None and got.si_signo == _signal.SIGTERM and (os.getpid() != 1 or got.si_pid == 0):
             finish(before_exit)
