@@ -142,7 +142,7 @@ export class Sandbox implements AsyncDisposable {
    * Moves the end to `timeoutMs` from now and gives the new end: never earlier than it was, never beyond the age of
    * maxLifetimeMs, so compare what it gives.
    *
-   * @throws AnyplaceError `invalid-argument` unless timeoutMs is a whole number above 0
+   * @throws AnyplaceError `invalid-argument` unless timeoutMs is a whole number above 0; `sandbox-gone` once the end has come
    */
   async extend(timeoutMs: number, options: CallOptions = {}): Promise<Date> {
     const fault = wholeNumber(timeoutMs)
