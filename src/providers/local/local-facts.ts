@@ -8,16 +8,16 @@ import { containerSigns } from '../../engines/container-signs.ts'
 
 const ENGINE_VARIABLES = ['DOCKER_HOST', 'DOCKER_CONTEXT', 'DOCKER_CONFIG', 'CONTAINER_HOST', 'XDG_RUNTIME_DIR']
 
-/** What this computer is and who we are on it, read anew on every call. */
+/** One `open` asks several times; what files say is read once for it. */
+const KEPT_MS = 1000
+let kept: { readonly atMs: number; readonly files: ReturnType<typeof readFiles> } | undefined
+
+/** What this computer is and who we are on it. What files tell may be a second old. */
 export async function localFacts(): Promise<MachineFacts> {
   const platform = process.platform === 'linux' || process.platform === 'darwin' ? process.platform : 'other'
-  const [bootId, initCgroup, mountInfo, systemdContainer, gpus] = await Promise.all([
-    readText('/proc/sys/kernel/random/boot_id'),
-    readText('/proc/1/cgroup'),
-    readText('/proc/self/mountinfo'),
-    readText('/run/systemd/container'),
-    localGpus(),
-  ])
+  const nowMs = performance.now()
+  if (kept === undefined || nowMs - kept.atMs > KEPT_MS) kept = { atMs: nowMs, files: readFiles() }
+  const [bootId, initCgroup, mountInfo, systemdContainer, gpus] = await kept.files
   const user = userInfo()
   return {
     platform,
@@ -45,6 +45,16 @@ export async function localFacts(): Promise<MachineFacts> {
     }),
     gpus,
   }
+}
+
+function readFiles() {
+  return Promise.all([
+    readText('/proc/sys/kernel/random/boot_id'),
+    readText('/proc/1/cgroup'),
+    readText('/proc/self/mountinfo'),
+    readText('/run/systemd/container'),
+    localGpus(),
+  ])
 }
 
 /** ANYPLACE_HOME, or `.anyplace` in the home directory; absolute. */
