@@ -267,6 +267,21 @@ class TreesTest(unittest.TestCase):
         self.assertEqual(left, [])
 
 
+    def test_a_process_that_goes_by_itself_is_not_waited_for(self):
+        walks, signals = [], []
+
+        def children(pid):
+            if pid == 10:
+                walks.append(pid)
+            return [11] if pid == 10 and len(walks) == 1 else []
+
+        state = (10, b"R", 0, 0, 0)  # it was about to stop, and its parent has reaped it
+        with mock.patch.multiple(trees, _HAS_CHILDREN=True, children_of=children, stat_of=lambda _pid: state, send=lambda *sent: signals.append(sent)):
+            trees.kill_pass(10)
+        self.assertEqual(len(walks), 2)
+        self.assertEqual(signals, [(11, trees.STOP)])
+
+
 class ZygoteTest(unittest.TestCase):
     def test_no_command_gets_what_its_starters_had_open(self):
         ends = os.pipe()

@@ -62,12 +62,13 @@ def kill_pass(root):
     """Stops everything below root until a walk finds nothing new, then kills it. Gives how many processes there were.
 
     Stopping first is what beats a fork storm: a stopped process cannot fork, so the walk catches up. A pid cannot be
-    somebody else's by the time we signal it: it was below root a moment ago, and stopped processes do not go away."""
+    somebody else's by the time we signal it: it was below root a moment ago, and stopped processes do not go away. What
+    went before it stopped is neither waited for nor killed."""
     seen = set()
     still = {}  # stopped for certain: their children as read after that
     give_up = time.monotonic() + 2
     while True:
-        fresh = 0
+        fresh = moving = 0
         todo = [root]
         while todo and time.monotonic() < give_up:
             pid = todo.pop()
@@ -76,19 +77,27 @@ def kill_pass(root):
                 # the state first: children read after it has stopped are all it will ever have
                 stat = stat_of(pid) if pid in seen else None
                 below = children_of(pid) if _HAS_CHILDREN else scan_children(pid)
-                if stat is not None and stat[1] in b"TtZX":
+                if is_still(stat):
                     still[pid] = below
+                elif stat is not None:
+                    moving += 1
             for child in below:
                 if child not in seen:
                     seen.add(child)
                     fresh += 1
                     send(child, STOP)
             todo.extend(below)
-        if not fresh and len(still) >= len(seen) or time.monotonic() >= give_up:
-            break  # what is out of time is found by the next pass
+        late = time.monotonic() >= give_up  # what is out of time is found by the next pass
+        if late or not fresh and not moving:
+            break
     for pid in seen:
-        send(pid, KILL)
+        if late or pid in still or is_still(stat_of(pid)):
+            send(pid, KILL)
     return len(seen)
+
+
+def is_still(stat):
+    return stat is not None and stat[1] in b"TtZX"
 
 
 def send(pid, number):
