@@ -14,7 +14,13 @@ PATH="\${PATH:+$PATH:}/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/b
 PATH="$PATH:$HOME/.local/bin:/usr/local/cuda/bin:/usr/lib/wsl/lib:/opt/conda/bin:$HOME/miniconda3/bin:$HOME/anaconda3/bin"
 export PATH
 
-section() { printf '\\n@%s %s\\n%s\\n' "$mark" "$1" "$2"; }
+# As one string: bash flushes at each newline of a format, and others would write in between.
+section() {
+  printf '%s' "
+@$mark $1
+$2
+"
+}
 has() { command -v "$1" >/dev/null 2>&1; }
 
 # SECONDS COMMAND...: its output, then a line with its exit code or "timeout".
