@@ -69,7 +69,7 @@ export function testFilesOutside(filters) {
   return paths.filter((path) => path.endsWith('.test.ts') && !filters.some((filter) => path.startsWith(filter)))
 }
 
-/** Up to the stack, at most 12 lines: a command that failed says why after its command line. Then the test's own line. */
+/** Up to the stack, at most 12 lines: a command that failed says why after its command line. Then the first line of ours in the stack. */
 function firstLines(text = '') {
   const lines = stripVTControlCharacters(text).trim().split('\n')
   const stack = lines.findIndex((line) => /^\s+at /.test(line))

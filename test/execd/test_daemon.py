@@ -266,7 +266,6 @@ class TreesTest(unittest.TestCase):
                 pass
         self.assertEqual(left, [])
 
-
     def test_a_process_that_goes_by_itself_is_not_waited_for(self):
         walks, signals = [], []
 
@@ -466,7 +465,6 @@ class SupervisorTest(unittest.TestCase):
             self.assertEqual(os.waitpid(pid, 0)[1], 0)
             self.assertGreaterEqual(time.monotonic() - began, 0.55)
             self.assertLess(time.monotonic() - began, 5)
-
 
     def test_an_end_that_was_moved_in_time_is_seen_however_slow_we_are(self):
         import supervisor
